@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from penstock.wire import CONTENT_TYPE, MAX_STEP
+from penstock.wire.records import RunState
 from penstock_common.http.openapi import Answered, Asked, Operation, Raw, model_of
 from penstock_common.http.run_models import given_fields
 
@@ -39,7 +40,7 @@ class Rows(Asked):
     rows: list[Row] = Field(default_factory=list)
     config: Json | None = None
     summary: Json | None = None
-    state: Literal["running", "finished", "failed", "crashed", "preempting"] | None = None
+    state: RunState | None = None
     name: str | None = None
     tags: list[str] | None = None
 

@@ -28,7 +28,9 @@ from penstock.wire import (
     encode_batch,
     packed,
 )
+from penstock.wire.field_types import Choice
 from penstock.wire.numbers import NOT_FINITE
+from penstock.wire.records import STATES
 
 __all__ = ["EncodedBatch", "batches_from_json", "json_size"]
 
@@ -146,8 +148,8 @@ def _run_records(fields: dict[str, Any]) -> list[dict[str, Any]]:
         records.append({"t": "run", **about})
     state = fields.get("state")
     if state is not None:
-        if state not in ("running", "finished", "failed", "crashed", "preempting"):
-            raise _bad("state must be running, finished, failed, crashed or preempting")
+        if state not in STATES:
+            raise _bad(f"state must be {Choice(STATES).words}")
         records.append({"t": "state", "state": state})
     return records
 

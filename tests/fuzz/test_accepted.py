@@ -36,6 +36,7 @@ from penstock.wire import (
     problem_of,
     split_body,
 )
+from penstock.wire.records import is_run_change, known_records
 from penstock_compat.wandb.stream.translation import Candidate, Request, translate
 from penstock_ingest.rows import batches_from_json
 from penstock_storage.catalog.runs.changes import apply_change
@@ -53,11 +54,11 @@ def take(raw: bytes) -> Batch:
     row: dict[str, Any] = {
         "config": {}, "summary": {}, "info": {}, "heard": {}, "tags": [], "silent": False,
     }  # fmt: skip
-    for index, record in enumerate(batch.records):
-        assert problem_of(record) is None
-        if record["t"] in ("value", "alert"):
+    assert all(problem_of(record) is None for record in batch.records)
+    for index, record in enumerate(known_records(batch.records)):
+        if record["t"] == "value" or record["t"] == "alert":
             orjson.loads(value_of(record)[3])
-        elif record["t"] != "console":
+        elif is_run_change(record):
             change: RunChange = change_of(1, "w", batch.seq, index, record)
             apply_change(row, change)
     json.dumps(row)

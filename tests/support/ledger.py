@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,7 +101,7 @@ class Ledger:
             for key, step, value in cells(frame)
         }
 
-    def records(self, kind: str) -> list[dict[str, Any]]:
+    def records(self, kind: str) -> list[Mapping[str, Any]]:
         return [r for batch in self.batches() for r in batch.records if r["t"] == kind]
 
     def states(self) -> dict[str, tuple[str, int | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,14 +42,16 @@ NO_LIMITS = BatchLimits(1 << 60, 1 << 60, 1 << 60, 1 << 60, 1 << 60)
 
 def content_of(
     cut: Cut, found: Gathered | None, rejects: Rejects
-) -> tuple[list[Frame], list[dict[str, Any]]]:
+) -> tuple[list[Frame], Sequence[Mapping[str, Any]]]:
     """A batch's frames and records by the rules with which it was cut. Raises OSError."""
     if cut.kind == "crashed":
         return [], [{"t": "state", "state": "crashed"}]
     if cut.kind == "again":
         batch = _rejected(rejects, cut.source)
-        kept = [each for each in batch.records if cut.state or not _is_state(each)]
-        frames, records = batch.frames, kept
+        frames = batch.frames
+        records: Sequence[Mapping[str, Any]] = [
+            each for each in batch.records if cut.state or not _is_state(each)
+        ]
     elif found is not None:
         frames, records = found.columns.batch()
         if cut.fold.get("said"):

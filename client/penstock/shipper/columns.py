@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from penstock.spool.record import PAYLOAD_HEAD, RECORD_HEAD
 from penstock.values.trees import flatten
 from penstock.wire import RULES, Frame
 from penstock.wire.numbers import not_finite_text
+from penstock.wire.records import ValueRecord
 
 __all__ = ["BatchLimits", "Columns"]
 
@@ -86,10 +87,10 @@ class Columns:
         self._elements = 0
         self._refused = False
         self._groups: dict[tuple[str, ...], _Group] = {}
-        self._records: list[dict[str, Any]] = []
+        self._records: list[Mapping[str, Any]] = []
 
     @property
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> Sequence[Mapping[str, Any]]:
         return self._records
 
     @property
@@ -152,7 +153,7 @@ class Columns:
             self._add_block(run, floats, self.rows + place, len(runs))
         self.rows += len(runs) * cycle.turns
 
-    def batch(self) -> tuple[list[Frame], list[dict[str, Any]]]:
+    def batch(self) -> tuple[list[Frame], Sequence[Mapping[str, Any]]]:
         """The frames and records collected so far."""
         groups = {keys: _joined(group) for keys, group in self._groups.items()}
         groups = {keys: _last_of_each_step(block) for keys, block in groups.items()}
@@ -198,8 +199,10 @@ class Columns:
 
     def _add_value(self, key: str, step: int, time_us: int, value: Any) -> None:
         kind, text = _value(value)
-        record = {"t": "value", "key": key, "step": step, "time": time_us, "kind": kind}
-        self._records.append({**record, "json": text})
+        record: ValueRecord = {
+            "t": "value", "key": key, "step": step, "time": time_us, "kind": kind, "json": text,
+        }  # fmt: skip
+        self._records.append(record)
         self._size += len(text) + len(key) + 64
         self._elements += 8
 

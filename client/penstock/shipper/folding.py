@@ -15,6 +15,7 @@ import numpy as np
 from penstock.shipper.columns import Columns
 from penstock.spool.summaries import Rules, Summaries
 from penstock.wire import Frame
+from penstock.wire.records import SummaryRecord
 
 __all__ = ["Fold", "folded"]
 
@@ -51,7 +52,7 @@ class Fold:
         """Apply the rules among these records."""
         self._rules.learn(records)
 
-    def take(self, frames: Iterable[Frame]) -> dict[str, Any] | None:
+    def take(self, frames: Iterable[Frame]) -> SummaryRecord | None:
         """The summary record of these rows; None if they have none of the requested metrics."""
         changed: dict[str, None] = {}
         for frame in frames:

@@ -8,7 +8,7 @@ keys at a time, so that memory stays bounded for runs of any length.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,6 +22,7 @@ from penstock.shipper.gather import ALL_SEGMENTS, gather
 from penstock.shipper.reader import SpoolReader
 from penstock.shipper.rejects import Rejects
 from penstock.wire import Frame
+from penstock.wire.records import Record, known_records
 
 __all__ = ["ALERTS", "KeySum", "Sums", "holds_all", "last_points", "sums_of"]
 
@@ -192,7 +193,7 @@ def _last_of_each(steps: Ints, values: Any) -> tuple[Ints, Any]:
 
 def _gathered(
     folder: Path, cuts: Mapping[int, Cut]
-) -> Iterator[tuple[list[Frame], list[dict[str, Any]]]]:
+) -> Iterator[tuple[list[Frame], Sequence[Mapping[str, Any]]]]:
     """Frames and records of each batch, by number; later batches win."""
     reader, rejects = SpoolReader(folder), Rejects(folder)
     try:
@@ -210,7 +211,7 @@ def _gathered(
 
 def _batches(folder: Path, cuts: Mapping[int, Cut]) -> Iterator[list[_Part]]:
     for frames, records in _gathered(folder, cuts):
-        yield [*_of_frames(frames), *_of_records(records)]
+        yield [*_of_frames(frames), *_of_records(known_records(records))]
 
 
 def _of_frames(frames: Iterable[Frame]) -> Iterator[_Part]:
@@ -221,7 +222,7 @@ def _of_frames(frames: Iterable[Frame]) -> Iterator[_Part]:
             yield _Part("points", key, steps, row)
 
 
-def _of_records(records: Iterable[Mapping[str, Any]]) -> Iterator[_Part]:
+def _of_records(records: Iterable[Record]) -> Iterator[_Part]:
     found: dict[str, dict[int, int]] = {}
     for record in records:
         if record["t"] == "value":

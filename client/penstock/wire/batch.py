@@ -84,7 +84,7 @@ class Batch:
     acked: int = 0
     sent_at: int = 0
     frames: list[Frame] = field(default_factory=list)
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: Sequence[Mapping[str, Any]] = field(default_factory=list)
     client: dict[str, Any] = field(default_factory=dict)
     start: Start = Start()  # noqa: RUF009 (immutable)
     decoded: DecodedSize = field(default=DecodedSize(0, 0), compare=False)

@@ -9,6 +9,7 @@ from typing import Any
 from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.wire import RECORD_ROOM, Batch, Room, check_name, decode_batch, encode_batch, fit_all
+from penstock.wire.records import AlertRecord
 from penstock_compat.wandb.graphql.nodes import Node, field
 from penstock_compat.wandb.request_context import RequestContext
 from penstock_ingest.creations import ensure_run
@@ -55,7 +56,7 @@ class AlertMutations(Node):
         await ensure_run(deps.catalog, ref)
         await deps.room.check(ref)
         now = time.time_ns() // 1000
-        record = {
+        record: AlertRecord = {
             "t": "alert", "title": title, "text": text[:_TEXT_CHARS], "level": level, "time": now,
         }  # fmt: skip
         batch = Batch(

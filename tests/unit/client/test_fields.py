@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import enum
 import http
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -50,7 +51,7 @@ class Sent:
             if name.startswith("notice ")
         }
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> Sequence[Mapping[str, Any]]:
         return read_batch(self._writer.spool().folder).records
 
 

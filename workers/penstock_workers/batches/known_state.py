@@ -22,6 +22,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 import numpy as np
 
 from penstock.wire import MAX_STEP, Batch
+from penstock.wire.records import known_records
 from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds
 from penstock_common.queue.redis_keys import run_path, shard_of
 from penstock_storage.commits.positions import StoredPosition, read_positions
@@ -328,7 +329,7 @@ class KnownState:
         for frame in batch.frames:
             if self.table.of_frame(run, lane, tuple(frame.keys)) is None:
                 yield from frame.keys
-        for entry in batch.records:
+        for entry in known_records(batch.records):
             if entry["t"] == "value":
                 yield entry["key"]
             elif entry["t"] == "alert":

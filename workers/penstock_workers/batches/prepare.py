@@ -13,6 +13,7 @@ from enum import Enum
 
 from penstock.failpoints import fail
 from penstock.wire import Batch
+from penstock.wire.records import known_records
 from penstock_common.process.bounds import Owner
 from penstock_common.queue.entries import Entry
 from penstock_common.queue.redis_keys import run_path
@@ -360,18 +361,17 @@ def _fill_records(fresh: Iterable[Delivery], known: KnownState, prepared: Prepar
         ref, _ = delivery.name
         run, seq = known.runs[ref], delivery.entry.seq
         lane = known.writers[delivery.name].lane
-        for record in delivery.batch.records:
-            kind = record["t"]
-            if kind in ("value", "alert"):
+        for record in known_records(delivery.batch.records):
+            if record["t"] == "value" or record["t"] == "alert":
                 key, step, name, text = value_of(record)
                 (number,) = known.key_numbers(run, [key])
                 if number is None:
                     prepared.left_out.note(ref, [key], 1)
                     continue
                 values.append((number, run.number, lane, step, name, text, seq))
-                if kind == "value":
+                if record["t"] == "value":
                     _advance(prepared, ref, step)
-            elif kind == "console":
+            elif record["t"] == "console":
                 line, stream = record["line"], record["stream"]
                 console.append(
                     (run.number, lane, line, stream, record["time"], record["text"], seq)

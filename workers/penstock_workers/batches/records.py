@@ -9,14 +9,18 @@ import numpy as np
 import orjson
 
 from penstock.wire import Batch
+from penstock.wire.records import (
+    AlertRecord,
+    RunChangeRecord,
+    ValueRecord,
+    is_run_change,
+    known_records,
+)
 from penstock_storage.contracts.interface import RunChange
 from penstock_storage.readers.alerts import ALERT_KEY
 from penstock_workers.batches.fold import Columns
 
-__all__ = ["STORED_KINDS", "change_of", "changes_of", "columns_of", "value_of"]
-
-STORED_KINDS = frozenset({"value", "alert", "console"})
-"""Records that go to the point store; the others change the run in the catalog."""
+__all__ = ["change_of", "changes_of", "columns_of", "value_of"]
 
 _TEXT = frozenset({"kind", "json", "stream", "text"})
 _TYPES = {
@@ -25,7 +29,7 @@ _TYPES = {
 }  # fmt: skip
 
 
-def value_of(record: dict[str, Any]) -> tuple[str, int, str, str]:
+def value_of(record: ValueRecord | AlertRecord) -> tuple[str, int, str, str]:
     """Key, step, kind and JSON of a value or an alert."""
     if record["t"] == "value":
         return record["key"], record["step"], record["kind"], record["json"]
@@ -34,15 +38,15 @@ def value_of(record: dict[str, Any]) -> tuple[str, int, str, str]:
 
 
 def change_of(
-    run: int, writer: str, seq: int, index: int, record: dict[str, Any], *, is_late: bool = False
+    run: int, writer: str, seq: int, index: int, record: RunChangeRecord, *, is_late: bool = False
 ) -> RunChange:
     """The change of the run that any other record makes; `is_late`: see `RunChange`."""
-    kind = record["t"]
-    if kind in ("config", "summary"):
+    kind: str = record["t"]
+    if record["t"] == "config" or record["t"] == "summary":
         update = record["update"]
         if record.get("whole") is True:
             kind = f"{kind}_whole"
-        elif kind == "summary" and isinstance(ways := record.get("fold"), dict):
+        elif record["t"] == "summary" and isinstance(ways := record.get("fold"), dict):
             kind = "summary_fold"
             update = {k: {"value": value, "ways": ways.get(k)} for k, value in update.items()}
     else:
@@ -59,15 +63,15 @@ def changes_of(
     if edited and (logged := _logged_keys(batch) & set(edited)):
         update = dict.fromkeys(logged)
         changes.append(RunChange(run, writer, batch.seq, -1, "logged", update, is_late))
-    for index, record in enumerate(batch.records):
-        if record["t"] not in STORED_KINDS:
+    for index, record in enumerate(known_records(batch.records)):
+        if is_run_change(record):
             changes.append(change_of(run, writer, batch.seq, index, record, is_late=is_late))
     return changes
 
 
 def _logged_keys(batch: Batch) -> set[str]:
     """The keys of which a batch has numbers or values."""
-    values = (record["key"] for record in batch.records if record["t"] == "value")
+    values = (record["key"] for record in known_records(batch.records) if record["t"] == "value")
     return {*values, *(key for frame in batch.frames for key in frame.keys)}
 
 

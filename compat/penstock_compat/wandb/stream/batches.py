@@ -18,6 +18,7 @@ from penstock.wire import (
     encode_batch,
     packed,
 )
+from penstock.wire.records import ConsoleRecord, RunState, StateRecord, SummaryRecord
 from penstock_compat.wandb.stream.lines import read_events, read_history
 from penstock_compat.wandb.stream.post import Lines, Post
 from penstock_compat.wandb.values import loads
@@ -123,13 +124,13 @@ def _empty(writer: WriterIdentity, seq: int) -> Batch:
     )
 
 
-def _console(files: Iterable[Lines]) -> Iterator[dict[str, Any]]:
+def _console(files: Iterable[Lines]) -> Iterator[ConsoleRecord]:
     for lines in files:
         for at, line in enumerate(lines.content, lines.offset):
             yield _console_record(at, line)
 
 
-def _console_record(at: int, line: str) -> dict[str, Any]:
+def _console_record(at: int, line: str) -> ConsoleRecord:
     """`[ERROR ]ISO time␠text`; any other line is text as a whole."""
     rest = line.removeprefix(_ERROR)
     stamp, _, text = rest.partition(" ")
@@ -148,7 +149,7 @@ def _console_record(at: int, line: str) -> dict[str, Any]:
     }
 
 
-def _about_run(post: Post) -> Iterator[dict[str, Any]]:
+def _about_run(post: Post) -> Iterator[SummaryRecord | StateRecord]:
     if post.summary is not None:
         try:
             summary = loads(post.summary)
@@ -159,5 +160,5 @@ def _about_run(post: Post) -> Iterator[dict[str, Any]]:
     if post.is_preempting:
         yield {"t": "state", "state": "preempting"}
     if post.exit_code is not None:
-        state = "finished" if post.exit_code == 0 else "failed"
+        state: RunState = "finished" if post.exit_code == 0 else "failed"
         yield {"t": "state", "state": state, "exit_code": post.exit_code}

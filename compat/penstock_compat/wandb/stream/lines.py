@@ -18,6 +18,7 @@ import orjson
 
 from penstock.wire import MAX_STEP, Frame, Limits, fit_key
 from penstock.wire.numbers import not_finite_text
+from penstock.wire.records import ValueRecord
 from penstock_compat.wandb.stream.post import Lines
 from penstock_compat.wandb.values import loads
 
@@ -101,7 +102,7 @@ class Table:
     """The content of some lines, and the needed values of the last one."""
 
     columns: dict[tuple[str, ...], LineColumns] = field(default_factory=dict)
-    values: list[dict[str, Any]] = field(default_factory=list)
+    values: list[ValueRecord] = field(default_factory=list)
     tail: dict[str, Any] = field(default_factory=dict)
     refused: int = 0
 
@@ -294,7 +295,7 @@ def _flat(line: dict[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tu
             yield f"{prefix}{key}", value
 
 
-def _value(key: str, step: int, at: int, value: Any) -> dict[str, Any]:
+def _value(key: str, step: int, at: int, value: Any) -> ValueRecord:
     return {
         "t": "value", "key": key, "step": step, "time": at,
         "kind": _kind(value), "json": _json(value),
