@@ -1,6 +1,6 @@
 """What logging costs a training process: log(), CPU per point, memory, import, init, finish.
 
-    python benchmarks/client_log.py [--quick] [--json FILE]
+    python benchmarks/client_log.py [--quick] [--only log,cpu] [--json FILE]
 
 A server that only accepts, the shipper and the training process share this machine. Every figure of
 log() alternates with its floor, a dict copy appended to a list, in one loop, so that the
@@ -32,6 +32,7 @@ ROUNDS = 5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="log,paced,cpu,start,memory,shipper")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     scale = 10 if options.quick else 1
@@ -50,8 +51,15 @@ def main() -> None:
         "XDG_CONFIG_HOME": str(root),
     }
     try:
-        results = [*measure_log(scale), *measure_paced(scale), measure_cpu(scale)]
-        results += [*measure_start(scale), measure_memory(), measure_shipper(scale)]
+        parts = {
+            "log": measure_log,
+            "paced": measure_paced,
+            "cpu": measure_cpu,
+            "start": measure_start,
+            "memory": measure_memory,
+            "shipper": measure_shipper,
+        }
+        results = [result for part in options.only.split(",") for result in parts[part](scale)]
     finally:
         lock = root / "shipper.lock"
         if lock.exists() and lock.read_text():
@@ -153,7 +161,7 @@ def measure_paced(scale: int) -> list[dict[str, Any]]:
     return results
 
 
-def measure_cpu(scale: int) -> dict[str, Any]:
+def measure_cpu(scale: int) -> list[dict[str, Any]]:
     """P2: all threads of this process, 100 keys."""
     import penstock
 
@@ -164,7 +172,7 @@ def measure_cpu(scale: int) -> dict[str, Any]:
         log(rows[i & 63])
     used_s = time.process_time() - begun
     run.finish()
-    return {"what": "cpu, 100 keys", "us_per_point": round(used_s / (calls * 100) * 1e6, 4)}
+    return [{"what": "cpu, 100 keys", "us_per_point": round(used_s / (calls * 100) * 1e6, 4)}]
 
 
 _SCRIPT = """
@@ -197,7 +205,7 @@ def measure_start(scale: int) -> list[dict[str, Any]]:
     ]
 
 
-def measure_memory() -> dict[str, Any]:
+def measure_memory(scale: int) -> list[dict[str, Any]]:
     """P10: memory that the client adds to a bare Python, after a million points."""
     code = "import psutil\n{}full = psutil.Process().memory_full_info()\nprint(full.rss, full.uss)"
     use = (
@@ -213,14 +221,16 @@ def measure_memory() -> dict[str, Any]:
         )
         sizes.append([int(text.split()[0]) / 2**20 for text in run.stdout.split()[:2]])
     (rss, uss), (used_rss, used_uss) = sizes
-    return {
-        "what": "memory above bare Python",
-        "rss_mib": round(used_rss - rss, 1),
-        "uss_mib": round(used_uss - uss, 1),
-    }
+    return [
+        {
+            "what": "memory above bare Python",
+            "rss_mib": round(used_rss - rss, 1),
+            "uss_mib": round(used_uss - uss, 1),
+        }
+    ]
 
 
-def measure_shipper(scale: int) -> dict[str, Any]:
+def measure_shipper(scale: int) -> list[dict[str, Any]]:
     """How fast a spool is turned into batches: rows to columns, encoded."""
     import penstock
     from penstock.shipper.columns import BatchLimits
@@ -246,7 +256,7 @@ def measure_shipper(scale: int) -> dict[str, Any]:
         figures[f"{keys}_keys_mpoints_s"] = round(points / (time.perf_counter() - begun) / 1e6, 1)
         reader.close()
         run.finish()
-    return figures
+    return [figures]
 
 
 def accept(port: Any) -> None:

@@ -3,8 +3,8 @@
     python -m benchmarks.compare ../before --only P1,P3,P4,P6 --pairs 10 --seconds 5
 
 Each pair runs the suites in both, one after the other, in alternating order, so that noise
-affects both. A figure is slower only if the 95 % interval of its ratio lies below 0.97. For P3, P6
-and P7, `benchmarks.compare_running` is quicker.
+affects both. A figure is slower only if the 95 % interval of its ratio lies below 0.97.
+`benchmarks.compare_running` is quicker, for the suites that it has.
 """
 
 from __future__ import annotations

@@ -7,15 +7,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Row
-from benchmarks.stack import running
+from benchmarks.stack import Stack, running
 
-__all__ = ["cpu_rows", "end_to_end_rows", "log_rows"]
+__all__ = ["cpu_rows", "end_to_end_rows", "log_rows", "logged_by_one_client"]
 
 _TARGETS_US = {"log 10": 2.0, "log 1000": 45.0}
 _MOST_TIMES_FLOOR = 5.0
@@ -78,33 +78,42 @@ def cpu_rows(seconds: float) -> Iterator[Row]:
 def end_to_end_rows(seconds: float) -> Iterator[Row]:
     """P4: one process through spool, shipper, gateway, queue and worker until committed."""
     for keys in (10, 100, 1_000):
-        with running() as stack, tempfile.TemporaryDirectory(dir="/var/tmp") as spool:
-            environ = {
-                **os.environ,
-                "PENSTOCK_BASE_URL": stack.url,
-                "PENSTOCK_API_KEY": stack.api_key,
-                "PENSTOCK_DIR": spool,
-                "PENSTOCK_SPOOL_LIMIT_BYTES": str(16 << 30),
-                "PENSTOCK_SILENT": "1",
-            }
-            done = subprocess.run(
-                [sys.executable, "-c", _SCRIPT, str(keys), str(min(seconds, 5.0))],
-                env=environ,
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            calls, logged_s, took_s, _ = done.stdout.split()
-            rate = int(calls) * keys / float(took_s)
-            logged = int(calls) * keys / float(logged_s)
+        with running() as stack:
+            calls, logged, rate = logged_by_one_client(stack, keys, min(seconds, 5.0))
         yield Row(
             "P4",
-            f"one native client, {keys:,} keys per call, {int(calls) * keys:,} points",
+            f"one native client, {keys:,} keys per call, {calls * keys:,} points",
             f"{rate / 1e6:.2f} M points/s",
             "≥ 2 M points/s" if keys == 1_000 else "",
             f"log() alone {logged / 1e6:.1f} M points/s",
             rate >= 2e6 if keys == 1_000 else None,
         )
+
+
+def logged_by_one_client(
+    stack: Stack, keys: int, seconds: float, settings: Mapping[str, str] | None = None
+) -> tuple[int, float, float]:
+    """Calls of log(), points per second that they took in, and points per second until all is committed."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as spool:
+        environ = {
+            **os.environ,
+            "PENSTOCK_BASE_URL": stack.url,
+            "PENSTOCK_API_KEY": stack.api_key,
+            "PENSTOCK_DIR": spool,
+            "PENSTOCK_SPOOL_LIMIT_BYTES": str(16 << 30),
+            "PENSTOCK_SILENT": "1",
+            **(settings or {}),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", _SCRIPT, str(keys), str(seconds)],
+            env=environ,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    calls, logged_s, took_s, _ = done.stdout.split()
+    points = int(calls) * keys
+    return int(calls), points / float(logged_s), points / float(took_s)
 
 
 @cache

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from benchmarks.generate import Shape
-from benchmarks.ingest import check, generate_load
+from benchmarks.ingest import Result, check, generate_load
 from benchmarks.report import Row
-from benchmarks.stack import running
+from benchmarks.stack import Stack, running
 
-__all__ = ["rows"]
+__all__ = ["cores_used", "rows"]
 
 _WARM_S = 6.0
 
@@ -22,21 +22,9 @@ def rows(seconds: float) -> Iterator[Row]:
     """Cores used by all server processes at three numbers of runs."""
     for runs in (100, 1_000, 5_000):
         shape = Shape(runs=runs, keys=20, rows=10)
-        with running() as stack, ThreadPoolExecutor() as pool:
-            started_load = threading.Event()
-            load = pool.submit(
-                partial(generate_load, started=started_load),
-                stack, shape, seconds + _WARM_S + 1, "--rate", str(runs),
-            )  # fmt: skip
-            started_load.wait()
-            # The first rounds create the runs; what is measured is the steady state after them.
-            time.sleep(_WARM_S)
-            before, started = stack.cpu_seconds(), time.monotonic()
-            time.sleep(seconds)
-            after, took_s = stack.cpu_seconds(), time.monotonic() - started
-            result = load.result()
+        with running() as stack:
+            cores, result = cores_used(stack, shape, seconds)
             found = check(stack, shape, result)
-        cores = (sum(after.values()) - sum(before.values())) / took_s
         rate = result.rate / shape.points
         is_judged = runs == 1_000
         yield Row(
@@ -47,3 +35,21 @@ def rows(seconds: float) -> Iterator[Row]:
             "",
             (cores <= 1 if is_judged else rate >= 0.95 * runs) if runs >= 1_000 else None,
         )
+
+
+def cores_used(stack: Stack, shape: Shape, seconds: float) -> tuple[float, Result]:
+    """The cores that all server processes use while each run sends a batch a second, and the load's result."""
+    with ThreadPoolExecutor() as pool:
+        started_load = threading.Event()
+        load = pool.submit(
+            partial(generate_load, started=started_load),
+            stack, shape, seconds + _WARM_S + 1, "--rate", str(shape.runs),
+        )  # fmt: skip
+        started_load.wait()
+        # The first rounds create the runs; what is measured is the steady state after them.
+        time.sleep(_WARM_S)
+        before, started = stack.cpu_seconds(), time.monotonic()
+        time.sleep(seconds)
+        after, took_s = stack.cpu_seconds(), time.monotonic() - started
+        result = load.result()
+    return (sum(after.values()) - sum(before.values())) / took_s, result
