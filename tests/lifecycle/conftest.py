@@ -39,6 +39,8 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if "scene" not in getattr(item, "fixturenames", ()):
+        return report
     doc = " ".join((getattr(getattr(item, "function", None), "__doc__", "") or "").split())
     name = doc.partition(".")[0] or item.name
     callspec = getattr(item, "callspec", None)

@@ -22,6 +22,8 @@ _SERVER_SIDE = (
     f"SET tcp_keepalives_idle = {_IDLE_S}",
     f"SET tcp_keepalives_interval = {_EVERY_S}",
     f"SET tcp_keepalives_count = {_TIMES}",
+    # The kernel asks only on a connection that is silent: what was sent and not acknowledged has a clock of its own.
+    f"SET tcp_user_timeout = {_UNANSWERED_S * 1000}",
 )
 _CLIENT_SIDE = {
     "TCP_KEEPIDLE": _IDLE_S,

@@ -13,55 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis.asyncio import Redis
-from support.catalogs import new_catalog_file
 from support.pods.network import Host, Network, network
-from support.pods.pod import Pod, Probes, penstock
+from support.pods.pod import Ended, Pod, Probes, penstock
+from support.pods.release import CURRENT, Release
+from support.pods.releases import first_key
 from support.pods.service import Service, running_service
 
-from penstock_common.http.auth import mint_key
 from penstock_common.queue.connection import connect
 from penstock_common.queue.redis_keys import SHARDS, RedisKeys
 from penstock_server.redis_server import config, find_server
-from penstock_storage.connect import open_catalog, open_points
 
-__all__ = ["Cluster", "Release", "running_cluster"]
+__all__ = ["DRAINING", "METRICS", "PORT", "Cluster", "environ", "running_cluster"]
 
 PORT, METRICS, STORE, REDIS = 8080, 9100, 8123, 6379
 DRAINING = {"pre_stop_s": 3, "drain_s": 20}
 """As the chart sets them, with a shorter pre-stop: the services here are faster."""
-_PROBES = {
-    "gateway": Probes(PORT),
-    "web": Probes(PORT),
-    "worker": Probes(METRICS),
-    "store": Probes(METRICS),
-}
 _START_S = 30.0
-
-
-@dataclass(frozen=True)
-class Release:
-    """A version of Penstock: the folder with its packages; by default this one."""
-
-    root: Path = Path(__file__).parents[3]
-
-    @property
-    def path(self) -> str:
-        """What PYTHONPATH has to be."""
-        names = (
-            "client",
-            "common",
-            "compat",
-            "ingest",
-            "server",
-            "storage",
-            "sweeps",
-            "web",
-            "workers",
-        )
-        return os.pathsep.join(str(self.root / name) for name in names)
-
-
-CURRENT = Release()
 
 
 @dataclass
@@ -118,7 +85,7 @@ class Cluster:
             **settings,
         }
         pod = Pod(
-            name, host, penstock(role, *arguments), environ(own, release), _PROBES[role],
+            name, host, penstock(role, *arguments), environ(own, release), _probes(role, release),
             folder / "log", wrapper, release.root,
         )  # fmt: skip
         self.pods.append(pod)
@@ -131,7 +98,7 @@ class Cluster:
             service.add(pod)
         return pod
 
-    async def retire(self, pod: Pod, grace_s: float | None = None) -> None:
+    async def retire(self, pod: Pod, grace_s: float | None = None) -> Ended:
         """Delete a pod: it must drain and exit by itself, unless it gets no grace."""
         ended = await (pod.delete() if grace_s is None else pod.delete(grace_s))
         for service in (self.gateways, self.webs):
@@ -140,6 +107,7 @@ class Cluster:
         self.pods.remove(pod)
         if grace_s is None:
             assert (ended.code, ended.was_killed) == (0, False), f"{pod.name}: {ended}"
+        return ended
 
     def redis(self) -> Redis:
         """A client; close it."""
@@ -180,17 +148,19 @@ async def running_cluster(
         settings = {
             "redis_url": f"redis://{redis_host.address}:{REDIS}",
             "store_token": secrets.token_hex(16),
-            "catalog_url": catalog_url or await new_catalog_file(folder / "catalog.db"),
+            "catalog_url": catalog_url or f"sqlite+aiosqlite:///{folder / 'catalog.db'}",
             "blobs_url": f"file://{folder / 'blobs'}",
             "secret": secrets.token_hex(16),
             "require_login": "1",
         }
         pods: list[Pod] = []
         parts.push_async_callback(_end_all, pods)
-        store = _store(folder, net, settings["store_token"])
+        store = _store(folder, net, settings["store_token"], release)
         pods.append(await store.start())
         settings["store_url"] = f"http://{store.address}:{STORE}"
-        key = await _first_key(settings)
+        key = await asyncio.to_thread(
+            first_key, release, settings["catalog_url"], settings["secret"]
+        )
         cluster = Cluster(folder, net, redis_host, settings, key, store, parts, pods)
         started = [
             cluster.pod("worker", release=release, **worker_settings) for _ in range(workers)
@@ -203,28 +173,21 @@ async def running_cluster(
         yield cluster
 
 
-def _store(folder: Path, net: Network, token: str) -> Pod:
+def _store(folder: Path, net: Network, token: str, release: Release) -> Pod:
     host = net.host("store")
     (folder / "store").mkdir()
     arguments = penstock(
         "store", "--path", str(folder / "store" / "data"), "--host", host.address, "--port", str(STORE)
     )  # fmt: skip
     own = {"store_token": token, "metrics_listen": f"{host.address}:{METRICS}"}
-    return Pod("store", host, arguments, environ(own), _PROBES["store"], folder / "store" / "log")
+    probes, log = _probes("store", release), folder / "store" / "log"
+    return Pod("store", host, arguments, environ(own, release), probes, log, cwd=release.root)
 
 
-async def _first_key(settings: Mapping[str, str]) -> str:
-    catalog = open_catalog(settings["catalog_url"])
-    try:
-        await catalog.setup()
-        key, text = mint_key("user", "local", frozenset({"read", "write"}), settings["secret"])
-        await catalog.add_api_key(key, "test")
-    finally:
-        await catalog.close()
-    points = open_points(settings["store_url"], settings["store_token"])
-    await points.ping()
-    await points.close()
-    return text
+def _probes(role: str, release: Release) -> Probes:
+    if role in ("gateway", "web"):
+        return Probes(PORT)
+    return Probes(METRICS) if release.has_ready_roles else Probes(METRICS, ready_path="/healthz")
 
 
 @asynccontextmanager
