@@ -35,14 +35,13 @@ from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
 from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.redis_server import config, find_server
+from penstock_server.stop_order import stop_in_order
 from penstock_storage.damage.salvage import recent_salvages
 
 __all__ = ["Supervisor", "UpOptions", "listen"]
 
 _LOG = logging.getLogger(__name__)
 _READY_TIMEOUT_S = 60.0
-_DRAIN_S = 2.5
-_END_S = 1.5
 _MAX_STARTS = 3
 """How often Redis may fail to start, for a reason that a restart does not fix, before it is reported."""
 
@@ -136,7 +135,9 @@ class Supervisor:
                     self._watchdog.stopping()
         finally:
             looking.cancel()
-            await self._stop(running)
+            # The gateways hold it too: once the last of them has closed it, connections are refused.
+            self._listener.close()
+            await stop_in_order(dict(zip(self._children, running, strict=True)), environ)
             self._forget_state()
 
     def _keep(self, child: Child) -> asyncio.Task[None]:
@@ -373,23 +374,3 @@ class Supervisor:
         self._folder.state.unlink(missing_ok=True)
         if self._options.ready_file is not None:
             self._options.ready_file.unlink(missing_ok=True)
-
-    async def _stop(self, running: list[asyncio.Task[None]]) -> None:
-        """Stop gateways and workers first, then what they drain into; each gets a few seconds at most."""
-        last = {"redis", "store"}
-        for is_last, patience_s in ((False, _DRAIN_S), (True, _END_S)):
-            pairs = [
-                (child, task)
-                for child, task in zip(self._children, running, strict=True)
-                if (child.name in last) is is_last
-            ]
-            for child, _ in pairs:
-                child.stop()
-            _, pending = await asyncio.wait([task for _, task in pairs], timeout=patience_s)
-            for child, task in pairs:
-                if task in pending:
-                    _LOG.warning("child_killed name=%s", child.name)
-                    child.kill()
-            if pending:
-                await asyncio.wait(pending, timeout=1.0)
-        self._listener.close()

@@ -23,7 +23,15 @@ from penstock_common.http.routes import Routes
 from penstock_common.process.metrics import Metrics
 from penstock_common.process.watchdog import Watchdog
 
-__all__ = ["CONTENT_TYPE", "ask", "gather", "live_response", "merged", "metrics_server"]
+__all__ = [
+    "CONTENT_TYPE",
+    "ask",
+    "gather",
+    "live_response",
+    "merged",
+    "metrics_server",
+    "ready_response",
+]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TIMEOUT_S = 2.0
@@ -38,8 +46,10 @@ async def metrics_server(
     socket: str = "",
     listen: str = "",
 ) -> AsyncIterator[None]:
-    """Serve `metrics`, `/healthz` as the watchdog sees it, and further JSON `pages` while the block
-    runs: on the unix socket `socket`, on `listen` (`host:port`), on both or neither."""
+    """Serve `metrics`, `/healthz` and `/readyz` as the watchdog sees them, and further JSON `pages` while
+    the block runs: on the unix socket `socket`, on `listen` (`host:port`), on both or neither.
+
+    A role opens it before it waits for anything: one that waits for a store is alive."""
     if not socket and not listen:
         yield
         return
@@ -52,6 +62,9 @@ async def metrics_server(
     async def healthz(_: web.Request) -> web.Response:
         return live_response(watchdog.problem if watchdog is not None else "")
 
+    async def readyz(_: web.Request) -> web.Response:
+        return ready_response(is_ready=watchdog is None or watchdog.is_ready)
+
     def page(content: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(_: web.Request) -> web.Response:
             return json_response(content())
@@ -61,6 +74,7 @@ async def metrics_server(
     routes = Routes(app)
     routes.get("/metrics", get)
     routes.get("/healthz", healthz)
+    routes.get("/readyz", readyz)
     for path, content in pages.items():
         routes.get(path, page(content))
     runner = web.AppRunner(app, access_log=None)
@@ -82,6 +96,13 @@ def live_response(problem: str) -> web.Response:
     """The reply of `/healthz`: whether this process is working, even if it is waiting for something."""
     body = {"status": "failing", "problem": problem} if problem else {"status": "ok"}
     return json_response(body, status=503 if problem else 200)
+
+
+def ready_response(*, is_ready: bool) -> web.Response:
+    """The reply of a role's `/readyz`: whether it has what it needs to work, and has not been told to
+    stop."""
+    body = {"status": "ready" if is_ready else "starting or stopping"}
+    return json_response(body, status=200 if is_ready else 503)
 
 
 def _address(listen: str) -> tuple[str, int]:

@@ -74,6 +74,7 @@ class Watchdog:
         self._end = end
         self._parts: dict[str, WatchedPart] = {}
         self._failure = ""
+        self._is_ready = False
         waits = [each for each in (patience_s, self._notifier.watchdog_s) if each > 0]
         self._every_s = min(waits, default=PATIENCE_S) / _LOOKS
 
@@ -102,12 +103,19 @@ class Watchdog:
         task.add_done_callback(self._done if ends else self._ended)
         return task
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process has said that it is ready, and not since that it is shutting down."""
+        return self._is_ready
+
     def ready(self) -> None:
         """This process is ready for work."""
+        self._is_ready = True
         self._notifier.tell(READY)
 
     def stopping(self) -> None:
         """This process is shutting down."""
+        self._is_ready = False
         self._notifier.tell(STOPPING)
 
     async def run(self, main: Coroutine[Any, Any, T]) -> T:
