@@ -35,7 +35,7 @@ class DataFolder:
         """
         for folder in (self.root, self.queue, self.points, self.blobs, self.logs, self.run):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.root.chmod(0o700)
+        self._close_to_others()
         self._take_lock()
         self._check_format()
 
@@ -100,6 +100,12 @@ class DataFolder:
 
     def _folder_id(self) -> str:
         return self.secret("folder")[:12]
+
+    def _close_to_others(self) -> None:
+        """A volume's root may belong to root and be open to a group that we are in, as in Kubernetes: then
+        its mode is not ours to change, and what lies in it is private all the same."""
+        if self.root.stat().st_uid == os.geteuid():
+            self.root.chmod(0o700)
 
     def _take_lock(self) -> None:
         lock = (self.root / "lock").open("a+")

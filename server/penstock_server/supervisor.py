@@ -174,6 +174,7 @@ class Supervisor:
             "PENSTOCK_ROOT_PATH": options.root_path,
             "PENSTOCK_REQUIRE_LOGIN": str(int(options.require_login)),
             "PENSTOCK_METRICS_PEERS": str(folder.socket("x").parent),
+            "PENSTOCK_METRICS_LISTEN": "",  # one address for all of them would be taken
             "PENSTOCK_BACKLOG_BYTES": str(queue_bytes * 4 // 5),
             "PENSTOCK_MEMORY_BYTES": str(max(2**30, memory * 2 // 5)),
             "PENSTOCK_QUEUE_BYTES": str(queue_bytes),
