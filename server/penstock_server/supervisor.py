@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psutil
 
 from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
@@ -33,6 +32,7 @@ from penstock_server.child import Child, ProcessCommand
 from penstock_server.child_watch import ChildWatch
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
+from penstock_server.memory import usable_bytes
 from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.redis_server import config, find_server
 from penstock_storage.damage.salvage import recent_salvages
@@ -160,7 +160,7 @@ class Supervisor:
 
     def _environ(self) -> dict[str, str]:
         folder, options = self._folder, self._options
-        memory = psutil.virtual_memory().total
+        memory = usable_bytes()
         queue_bytes = min(4 * 2**30, memory // 5)
         return {
             **without_notify(os.environ),
