@@ -164,6 +164,6 @@ def image_host(folder: Path) -> Iterator[ImageHost]:
     finally:
         for container in host.started:
             container.end()
-        holder.kill()
-        holder.wait(20)
+        with holder:  # closes the pipe
+            holder.kill()
         shutil.rmtree(folder, ignore_errors=True)
