@@ -31,13 +31,19 @@ class DataFolder:
     def open(self) -> None:
         """Create what is missing and lock the folder for this process.
 
-        Raises `Rejected` if another process holds it or a newer Penstock wrote it.
+        Raises `Rejected` if another process holds it, a newer Penstock wrote it, or this user must not.
         """
-        for folder in (self.root, self.queue, self.points, self.blobs, self.logs, self.run):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._close_to_others()
-        self._take_lock()
-        self._check_format()
+        try:
+            for folder in (self.root, self.queue, self.points, self.blobs, self.logs, self.run):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._close_to_others()
+            self._take_lock()
+            self._check_format()
+        except PermissionError as error:
+            raise Rejected(
+                f"user {os.geteuid()} of group {os.getegid()} has no access to {error.filename}",
+                code=CommandCode.CLOSED_FOLDER,
+            ) from error
 
     def close(self) -> None:
         """Release the lock for another process."""

@@ -6,7 +6,9 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,9 @@ from penstock_server.datafolder import DataFolder
 from penstock_server.up_command import options_of
 
 BARE = {name: text for name, text in os.environ.items() if not name.startswith("PENSTOCK_")}
+
+
+AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 
 
 def start(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -69,26 +74,42 @@ def test_a_data_folder_of_our_own_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_a_volume_of_root_that_is_open_to_our_group(tmp_path: Path) -> None:
-    """As Kubernetes mounts it: owned by root, writable for a group, set by `fsGroup`."""
-    volume = tmp_path / "volume"
-    volume.mkdir()
-    os.chown(volume, 0, 4321)
-    volume.chmod(0o2770)
+@pytest.fixture
+def volume() -> Iterator[Path]:
+    """A folder of root and group 4321 that others can reach, unlike those below `tmp_path`."""
+    with tempfile.TemporaryDirectory() as made:
+        os.chown(made, 0, 4321)
+        yield Path(made)
+
+
+def open_as_other(volume: Path, mode: int) -> subprocess.CompletedProcess[str]:
+    """Open it as a data folder, as user 1234, who is in that group."""
+    volume.chmod(mode)
     code = (
         "import os, sys; from pathlib import Path\n"
+        "from penstock.errors import Rejected\n"
         "from penstock_server.datafolder import DataFolder\n"
-        "os.chdir(sys.argv[1]); os.setgroups([4321]); os.setgid(1234); os.setuid(1234)\n"
-        "folder = DataFolder(Path('.')); folder.open(); folder.secret('pepper'); print('opened')"
+        "os.setgroups([4321]); os.setgid(1234); os.setuid(1234)\n"
+        "folder = DataFolder(Path(sys.argv[1]))\n"
+        "try: folder.open(); folder.secret('pepper'); print('opened')\n"
+        "except Rejected as error: sys.exit(f'{error.code}: {error}')"
     )
-    for each in (volume, *volume.parents):
-        if each not in (volume, Path("/"), Path("/tmp")):
-            each.chmod(0o755)
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code, str(volume)],
         env=BARE, capture_output=True, text=True, timeout=50,
     )  # fmt: skip
+
+
+@AS_ROOT
+def test_a_folder_that_this_user_must_not_write(volume: Path) -> None:
+    done = open_as_other(volume, 0o755)
+    assert "closed_folder: user 1234 of group 1234 has no access to" in done.stderr
+
+
+@AS_ROOT
+def test_a_volume_of_root_that_is_open_to_our_group(volume: Path) -> None:
+    """As Kubernetes mounts it: owned by root, writable for a group, set by `fsGroup`."""
+    done = open_as_other(volume, 0o2770)
     assert done.stdout == "opened\n", done.stderr
     assert stat.S_IMODE(volume.stat().st_mode) == 0o2770
     for each in ("secrets", "queue", "points"):
