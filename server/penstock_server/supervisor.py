@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psutil
 
 from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
@@ -33,6 +32,7 @@ from penstock_server.child import Child, ProcessCommand
 from penstock_server.child_watch import ChildWatch
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
+from penstock_server.memory import usable_bytes
 from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.redis_server import config, find_server
 from penstock_server.stop_order import stop_in_order
@@ -161,7 +161,7 @@ class Supervisor:
 
     def _environ(self) -> dict[str, str]:
         folder, options = self._folder, self._options
-        memory = psutil.virtual_memory().total
+        memory = usable_bytes()
         queue_bytes = min(4 * 2**30, memory // 5)
         return {
             **without_notify(os.environ),
@@ -175,6 +175,7 @@ class Supervisor:
             "PENSTOCK_ROOT_PATH": options.root_path,
             "PENSTOCK_REQUIRE_LOGIN": str(int(options.require_login)),
             "PENSTOCK_METRICS_PEERS": str(folder.socket("x").parent),
+            "PENSTOCK_METRICS_LISTEN": "",  # one address for all of them would be taken
             "PENSTOCK_BACKLOG_BYTES": str(queue_bytes * 4 // 5),
             "PENSTOCK_MEMORY_BYTES": str(max(2**30, memory * 2 // 5)),
             "PENSTOCK_QUEUE_BYTES": str(queue_bytes),
