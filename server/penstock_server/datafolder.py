@@ -35,7 +35,9 @@ class DataFolder:
         """
         for folder in (self.root, self.queue, self.points, self.blobs, self.logs, self.run):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.root.chmod(0o700)
+        # A volume's root may be another user's, open to us through its group (`fsGroup` in Kubernetes).
+        if self.root.stat().st_uid == os.getuid():
+            self.root.chmod(0o700)
         self._take_lock()
         self._check_format()
 

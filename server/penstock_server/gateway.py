@@ -30,6 +30,7 @@ from penstock_common.process.lifecycle import (
     spare_collector,
     stop_on_signals,
 )
+from penstock_common.process.listening import listening_socket
 from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.process.patience import patiently
 from penstock_common.process.settings import GatewaySettings, load
@@ -78,11 +79,15 @@ _LOG = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def build(
-    settings: GatewaySettings, stop: asyncio.Event, watchdog: Watchdog | None = None
+    settings: GatewaySettings,
+    stop: asyncio.Event,
+    watchdog: Watchdog | None = None,
+    metrics: GatewayMetrics | None = None,
 ) -> AsyncIterator[tuple[web.Application, GatewayMetrics]]:
     """The application with all its dependencies, closed at the end of the block."""
     watchdog = watchdog or Watchdog(patience_s=settings.patience_s)
-    keys, metrics, activity = RedisKeys(settings.prefix), GatewayMetrics(), Activity()
+    keys, activity = RedisKeys(settings.prefix), Activity()
+    metrics = metrics or GatewayMetrics()
     redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
     pipe = Pipe(settings.redis_url, timeout_s=settings.queue_timeout_s)
     points = open_points(settings.store_url, settings.store_token)
@@ -279,7 +284,12 @@ async def serve(
     The shutdown order: report not ready but keep serving until load balancers have noticed; close the
     listener; give open requests `drain_s` to end.
     """
-    async with build(settings, stop, watchdog) as (app, metrics):
+    metrics = GatewayMetrics()
+    # Before `build`, which waits for the catalog: a probe would restart this process meanwhile.
+    serving = metrics_server(
+        metrics, watchdog=watchdog, socket=settings.metrics_socket, listen=settings.metrics_listen
+    )
+    async with serving, build(settings, stop, watchdog, metrics) as (app, _):
         runner = web.AppRunner(app, shutdown_timeout=settings.drain_s, handler_cancellation=True)
         await runner.setup()
         server = runner.server
@@ -293,22 +303,16 @@ async def serve(
             keepalive_timeout=_KEEPALIVE_S,
             access_log=None,
         )
-        async with metrics_server(
-            metrics,
-            watchdog=watchdog,
-            socket=settings.metrics_socket,
-            listen=settings.metrics_listen,
-        ):
-            loop = asyncio.get_running_loop()
-            listening = await loop.create_server(limiter, sock=listener, backlog=_BACKLOG)
-            spare_collector()
-            watchdog.ready()
-            await stop.wait()
-            watchdog.stopping()
-            await asyncio.sleep(settings.pre_stop_s)
-            listening.close()
-            await _bodies_arrive(app[BODIES], settings.drain_s)
-            await runner.cleanup()
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(limiter, sock=listener, backlog=_BACKLOG)
+        spare_collector()
+        watchdog.ready()
+        await stop.wait()
+        watchdog.stopping()
+        await asyncio.sleep(settings.pre_stop_s)
+        listening.close()
+        await _bodies_arrive(app[BODIES], settings.drain_s)
+        await runner.cleanup()
 
 
 async def _bodies_arrive(bodies: BodyReader, patience_s: float) -> None:
@@ -331,13 +335,7 @@ def _listener(settings: GatewaySettings) -> socket.socket:
     inherited = os.environ.get("PENSTOCK_LISTEN_FD")
     if inherited is not None:
         return socket.socket(fileno=int(inherited))
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((settings.host, settings.port))
-    listener.listen(_BACKLOG)
-    return listener
+    return listening_socket(settings.host, settings.port, shares_port=True)
 
 
 async def _main(settings: GatewaySettings, watchdog: Watchdog) -> None:

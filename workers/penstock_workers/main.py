@@ -53,23 +53,25 @@ async def _run(
     redis = connect(settings.redis_url, timeout_s=10)
     points = open_points(settings.store_url, settings.store_token)
     catalog = open_catalog(settings.catalog_url, settings.bounds)
+    # Before anything that waits for another process: a probe would restart this one in the middle of it.
+    serving = metrics_server(
+        metrics,
+        watchdog=watchdog,
+        socket=settings.metrics_socket,
+        listen=settings.metrics_listen,
+    )
     try:
-        await patiently(points.setup, stop)
-        await patiently(catalog.setup, stop)
-        # A catalog restored from an older copy must not assign a number twice.
-        await reconcile(catalog, points)
-        given = Surroundings(redis, points, catalog, recorder, watchdog, metrics)
-        composed = compose(settings, given)
-        await patiently(composed.clock.check, stop)
-        for death in deaths:
-            await patiently(partial(composed.records.blame, death), stop)
-        spare_collector()
-        async with metrics_server(
-            metrics,
-            watchdog=watchdog,
-            socket=settings.metrics_socket,
-            listen=settings.metrics_listen,
-        ):
+        async with serving:
+            await patiently(points.setup, stop)
+            await patiently(catalog.setup, stop)
+            # A catalog restored from an older copy must not assign a number twice.
+            await reconcile(catalog, points)
+            given = Surroundings(redis, points, catalog, recorder, watchdog, metrics)
+            composed = compose(settings, given)
+            await patiently(composed.clock.check, stop)
+            for death in deaths:
+                await patiently(partial(composed.records.blame, death), stop)
+            spare_collector()
             background = composed.background()
             watchdog.ready()
             await composed.worker.run(stop, background)

@@ -74,6 +74,8 @@ class Watchdog:
         self._end = end
         self._parts: dict[str, WatchedPart] = {}
         self._failure = ""
+        self.is_ready = False
+        """Whether the process works: from `ready` to `stopping`."""
         waits = [each for each in (patience_s, self._notifier.watchdog_s) if each > 0]
         self._every_s = min(waits, default=PATIENCE_S) / _LOOKS
 
@@ -104,10 +106,12 @@ class Watchdog:
 
     def ready(self) -> None:
         """This process is ready for work."""
+        self.is_ready = True
         self._notifier.tell(READY)
 
     def stopping(self) -> None:
         """This process is shutting down."""
+        self.is_ready = False
         self._notifier.tell(STOPPING)
 
     async def run(self, main: Coroutine[Any, Any, T]) -> T:
