@@ -21,6 +21,7 @@ from penstock_common.http.routes import Routes
 from penstock_common.process import logs
 from penstock_common.process.activity import Activity
 from penstock_common.process.lifecycle import close_all, die_with_parent, stop_on_signals
+from penstock_common.process.listening import listening_socket
 from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.process.patience import ToldToStop, patiently
 from penstock_common.process.settings import GatewaySettings, load
@@ -44,7 +45,7 @@ from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
 from penstock_server.health import Health
 from penstock_server.inspection import Inspector
-from penstock_server.serving import BACKLOG, serve
+from penstock_server.serving import serve
 from penstock_server.sweeps import build_engine, sweep_dependencies
 from penstock_storage.blobs.blob_store import open_blobs
 from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
@@ -66,7 +67,9 @@ _LISTEN_FD = "PENSTOCK_LISTEN_FD"
 
 @contextlib.asynccontextmanager
 async def build(
-    settings: GatewaySettings, stop: asyncio.Event, watchdog: Watchdog | None = None
+    settings: GatewaySettings,
+    stop: asyncio.Event,
+    watchdog: Watchdog | None = None,
 ) -> AsyncIterator[tuple[web.Application, GatewayMetrics]]:
     """The application with all its dependencies, closed at the end of the block."""
     watchdog = watchdog or Watchdog(patience_s=settings.patience_s)
@@ -264,13 +267,7 @@ def _listener(settings: GatewaySettings) -> socket.socket:
     inherited = os.environ.get(_LISTEN_FD)
     if inherited is not None:
         return socket.socket(fileno=int(inherited))
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((settings.host, settings.port))
-    listener.listen(BACKLOG)
-    return listener
+    return listening_socket(settings.host, settings.port, shares_port=True)
 
 
 async def _main(settings: GatewaySettings, watchdog: Watchdog) -> None:

@@ -20,9 +20,9 @@ from penstock_common.process.watchdog import Watchdog
 from penstock_server.connection_limits import ConnectionLimiter
 from penstock_server.entrance import Entrance
 
-__all__ = ["BACKLOG", "serve"]
+__all__ = ["serve"]
 
-BACKLOG = 4096
+_BACKLOG = 4096
 _KEEPALIVE_S = 75.0
 _OTHER_FILES = 256
 _CUT_S = 1.0
@@ -82,7 +82,7 @@ async def serve(
 
 async def _listen(entrance: Entrance, listener: socket.socket) -> asyncio.Server:
     loop = asyncio.get_running_loop()
-    return await loop.create_server(entrance, sock=listener, backlog=BACKLOG)
+    return await loop.create_server(entrance, sock=listener, backlog=_BACKLOG)
 
 
 async def _leave(runner: web.AppRunner, drain_s: float) -> None:

@@ -23,6 +23,8 @@ import aiohttp
 from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock_common.http.exporter import metrics_server
+from penstock_common.process.listening import listening_socket, reachable_at
+from penstock_common.process.memory_limit import usable_memory_bytes
 from penstock_common.process.metrics import SupervisorMetrics
 from penstock_common.process.notify import without_notify
 from penstock_common.process.settings import ServerSettings
@@ -32,7 +34,6 @@ from penstock_server.child import Child, ProcessCommand
 from penstock_server.child_watch import ChildWatch
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
-from penstock_server.memory import usable_bytes
 from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.redis_server import config, find_server
 from penstock_server.stop_order import stop_in_order
@@ -65,18 +66,12 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises `Rejected` if the port is taken.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
+        return listening_socket(host, port)
     except OSError as error:
-        listener.close()
         raise Rejected(
             f"cannot listen on {host}:{port}: {error.strerror}", code=CommandCode.PORT_TAKEN
         ) from None
-    listener.listen(4096)
-    return listener
 
 
 class Supervisor:
@@ -99,13 +94,12 @@ class Supervisor:
         self._heard_on: dict[str, Path] = {}
         self._metrics = SupervisorMetrics()
         self._is_ready = False
+        self._peers = folder.socket("x").parent
         self._queue = QueueKeeper(
             folder.queue, folder.logs / "redis.log", RedisKeys(settings.prefix), self._queue_damaged
         )
         host, port = listener.getsockname()[:2]
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
-        shown = f"[{shown}]" if ":" in shown else shown
-        self.url = f"http://{shown}:{port}{options.root_path}"
+        self.url = f"http://{reachable_at(host)}:{port}{options.root_path}"
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[str, str], None]) -> None:
         """Start everything, call `on_ready(url, api_key)`, and run until `stop` is set.
@@ -122,8 +116,14 @@ class Supervisor:
         looking = self._watchdog.spawn(watch.run(self._heard_on, self._watchdog), "children")
         running = [self._keep(child) for child in self._children]
         try:
-            async with metrics_server(
-                self._metrics, watchdog=self._watchdog, pages=pages, socket=page
+            async with (
+                metrics_server(self._metrics, watchdog=self._watchdog, pages=pages, socket=page),
+                metrics_server(
+                    self._metrics,
+                    watchdog=self._watchdog,
+                    listen=self._settings.metrics_listen,
+                    peers=self._peers,
+                ),
             ):
                 await self._first_start(environ)
                 if await self._wait_ready(stop):
@@ -161,7 +161,7 @@ class Supervisor:
 
     def _environ(self) -> dict[str, str]:
         folder, options = self._folder, self._options
-        memory = usable_bytes()
+        memory = usable_memory_bytes()
         queue_bytes = min(4 * 2**30, memory // 5)
         return {
             **without_notify(os.environ),
@@ -174,8 +174,9 @@ class Supervisor:
             "PENSTOCK_HOST": options.host,
             "PENSTOCK_ROOT_PATH": options.root_path,
             "PENSTOCK_REQUIRE_LOGIN": str(int(options.require_login)),
-            "PENSTOCK_METRICS_PEERS": str(folder.socket("x").parent),
-            "PENSTOCK_METRICS_LISTEN": "",  # one address for all of them would be taken
+            "PENSTOCK_METRICS_PEERS": str(self._peers),
+            # One process can listen there: this one, for all of them.
+            "PENSTOCK_METRICS_LISTEN": "",
             "PENSTOCK_BACKLOG_BYTES": str(queue_bytes * 4 // 5),
             "PENSTOCK_MEMORY_BYTES": str(max(2**30, memory * 2 // 5)),
             "PENSTOCK_QUEUE_BYTES": str(queue_bytes),
@@ -281,8 +282,7 @@ class Supervisor:
         """True once every part responds; False if stopped before."""
         deadline = time.monotonic() + _READY_TIMEOUT_S
         host, port = self._listener.getsockname()[:2]
-        address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
-        url = f"http://{f'[{address}]' if ':' in address else address}:{port}/readyz"
+        url = f"http://{reachable_at(host)}:{port}/readyz"
         timeout = aiohttp.ClientTimeout(total=2)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while not stop.is_set():

@@ -62,6 +62,7 @@ async def _run(
         catalog = open_catalog(settings.catalog_url, settings.bounds)
         given = Surroundings(redis, points, catalog, recorder, watchdog, metrics)
         try:
+            await patiently(partial(set_up, catalog, points), stop)
             return await _work(settings, stop, given, deaths)
         except ToldToStop:
             return 0
@@ -73,7 +74,6 @@ async def _work(
     settings: WorkerSettings, stop: asyncio.Event, given: Surroundings, deaths: Iterable[Death]
 ) -> int:
     points, catalog, watchdog = given.points, given.catalog, given.watchdog
-    await patiently(partial(set_up, catalog, points), stop)
     # A catalog restored from an older copy must not assign a number twice.
     await patiently(partial(reconcile, catalog, points), stop)
     composed = compose(settings, given)

@@ -20,6 +20,7 @@ from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock_common.http.errors import harden, json_response
 from penstock_common.http.routes import Routes
+from penstock_common.process.listening import listening_socket
 from penstock_common.process.metrics import Metrics
 from penstock_common.process.watchdog import Watchdog
 
@@ -45,11 +46,14 @@ async def metrics_server(
     pages: Mapping[str, Callable[[], object]] = MappingProxyType({}),
     socket: str = "",
     listen: str = "",
+    peers: Path | None = None,
 ) -> AsyncIterator[None]:
     """Serve `metrics`, `/healthz` and `/readyz` as the watchdog sees them, and further JSON `pages` while
     the block runs: on the unix socket `socket`, on `listen` (`host:port`), on both or neither.
 
-    A role opens it before it waits for anything: one that waits for a store is alive."""
+    A role opens it before it waits for anything: one that waits for a store is alive. With `peers`,
+    `/metrics` adds up all processes with a socket in that folder.
+    """
     if not socket and not listen:
         yield
         return
@@ -57,7 +61,8 @@ async def metrics_server(
     app.on_response_prepare.append(harden)
 
     async def get(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        text = metrics.render() if peers is None else await gather(peers)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     async def healthz(_: web.Request) -> web.Response:
         return live_response(watchdog.problem if watchdog is not None else "")
@@ -84,7 +89,7 @@ async def metrics_server(
             Path(socket).unlink(missing_ok=True)
             await web.UnixSite(runner, socket).start()
         if listen:
-            await web.TCPSite(runner, *_address(listen)).start()
+            await web.SockSite(runner, listening_socket(*_address(listen))).start()
         yield
     finally:
         await runner.cleanup()

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
@@ -27,7 +27,7 @@ from penstock.errors import Broken, Transient
 from penstock_storage.catalog.file_lock import locked_file
 from penstock_storage.catalog.vanished import notice_vanished
 
-__all__ = ["Database", "lock_deletions"]
+__all__ = ["Database", "lock_deletions", "with_driver"]
 
 _BUSY_TIMEOUT_S = 30
 _PRAGMAS = (
@@ -58,7 +58,9 @@ class Database:
             self._reader = _sqlite_engine(url, "BEGIN", connections=4)
             self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE", connections=1)
         else:
-            self._reader = self._writer = create_async_engine(url, pool_size=8, pool_pre_ping=True)
+            self._reader = self._writer = create_async_engine(
+                with_driver(url), pool_size=8, pool_pre_ping=True
+            )
             notice_vanished(self._writer)
 
     @asynccontextmanager
@@ -154,6 +156,14 @@ async def lock_deletions(connection: AsyncConnection) -> None:
     their numbers."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({_DELETIONS_LOCK})"))
+
+
+def with_driver(url: str) -> URL:
+    """The URL with the driver that Penstock uses, if it names none: operators of databases write
+    `postgresql://` or `postgres://`."""
+    parts = make_url(url)
+    is_bare = parts.drivername in ("postgres", "postgresql")
+    return parts.set(drivername="postgresql+asyncpg") if is_bare else parts
 
 
 def _sqlite_engine(url: str, begin: str, *, connections: int) -> AsyncEngine:

@@ -23,6 +23,7 @@ from aiohttp import web
 
 from penstock_common.http.exporter import metrics_server
 from penstock_common.process import logs
+from penstock_common.process.listening import listening_socket
 from penstock_common.process.metrics import StoreMetrics
 from penstock_common.process.watchdog import PATIENCE_S, Watchdog, watchdog_of
 from penstock_storage.clickhouse.store_errors import EngineError
@@ -137,7 +138,7 @@ async def _listen(runner: web.AppRunner, arguments: argparse.Namespace) -> None:
         finally:
             os.umask(mask)
     if arguments.port is not None:
-        await web.TCPSite(runner, arguments.host, arguments.port).start()
+        await web.SockSite(runner, listening_socket(arguments.host, arguments.port)).start()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import warnings
 import pytest
 from sqlalchemy import text
 
-from penstock_storage.catalog.database import Database
+from penstock_storage.catalog.database import Database, with_driver
 
 
 async def outlive(url: str, *, is_writing: bool, is_cancelled: bool) -> None:
@@ -44,3 +44,19 @@ async def test_a_transaction_that_outlives_the_database_closes_its_connection(
         warnings.simplefilter("always")
         gc.collect()
     assert not said
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgresql://app:p%40ss@db-rw.penstock.svc:5432/app", "postgresql+asyncpg"),
+        ("postgres://app@db/app", "postgresql+asyncpg"),
+        ("postgresql+asyncpg://app@db/app", "postgresql+asyncpg"),
+        ("sqlite+aiosqlite:///catalog.db", "sqlite+aiosqlite"),
+    ],
+)
+def test_urls_of_database_operators_need_no_driver(url: str, driver: str) -> None:
+    found = with_driver(url)
+    assert found.drivername == driver
+    rest = url.partition("://")[2]
+    assert found.render_as_string(hide_password=False) == f"{driver}://{rest}"
