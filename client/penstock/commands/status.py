@@ -69,7 +69,7 @@ class RootStatus:
     """The sending process: {pid, version}; None if none is running."""
     spools: list[SpoolStatus]
     elsewhere: list[str] = field(default_factory=list)
-    """Folders used for data because this one was not usable."""
+    """Folders with more data: this one was not usable, or they are other hosts'."""
 
 
 def status_of(root: Path, limit_bytes: int) -> RootStatus:
@@ -81,12 +81,14 @@ def status_of(root: Path, limit_bytes: int) -> RootStatus:
         shipper = {"pid": pid, "version": version}
     used = sum(folder_bytes(folder) for folder in folders)
     spools = sorted(filter(None, map(_spool_status, folders)), key=lambda each: each.name)
-    elsewhere = [str(each) for each in other_places() if each != root]
+    elsewhere = [str(each) for each in other_places(root)]
     return RootStatus(str(root), used, limit_bytes, shipper, spools, elsewhere)
 
 
-def as_json(status: RootStatus) -> str:
-    return json.dumps(asdict(status), indent=2)
+def as_json(*statuses: RootStatus) -> str:
+    """An object; of several hosts' folders a list of them."""
+    found = [asdict(each) for each in statuses]
+    return json.dumps(found[0] if len(found) == 1 else found, indent=2)
 
 
 def as_text(status: RootStatus) -> str:

@@ -298,7 +298,7 @@ class Run:
             # Yields to any given name, now or from when the run started.
             "default_name": self._name if speaks and not self.settings.name else None,
             "sweep": self.settings.sweep_id,
-            "host": os.uname().nodename,
+            "host": self.settings.host_name or os.uname().nodename,
             "program": program(),
             "python": ".".join(map(str, sys.version_info[:3])),
         }
