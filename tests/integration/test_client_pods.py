@@ -149,15 +149,15 @@ def test_the_next_pod_takes_up_what_the_last_one_left_on_a_network_file_system(
     """With a name of its own it has the folder of the pod before it; without one it has another, and only
     `sync --dir` with the folder of all hosts sends the rest."""
     killed = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
-    offline = {"PENSTOCK_MODE": "offline"}
+    scripts.environment["PENSTOCK_MODE"] = "offline"
     head = f"{NETWORK}import os, penstock\nnode = os.environ['NODE']\n"
     name = (
         "u = os.uname()\nos.uname = lambda: os.uname_result((u[0], node, *u[2:]))\n"  # as a pod's
     )
-    scripts.run(f"{head}{name}{LOGGED}{killed}", -9, NODE="job-x1", **offline)
-    kept = {"PENSTOCK_HOST_NAME": "job-0", **offline}
-    scripts.run(f"{head}{name}{LOGGED}{killed}", -9, NODE="job-x2", **kept)
-    scripts.run(f"{head}{name}{LOGGED}run.finish()", NODE="job-x3", **kept)
+    scripts.run(f"{head}{name}{LOGGED}{killed}", -9, NODE="job-x1")
+    scripts.environment["PENSTOCK_HOST_NAME"] = "job-0"
+    scripts.run(f"{head}{name}{LOGGED}{killed}", -9, NODE="job-x2")
+    scripts.run(f"{head}{name}{LOGGED}run.finish()", NODE="job-x3")
     assert sorted(each.name for each in scripts.root.iterdir() if each.is_dir()) == [
         "job-0", "job-x1",
     ]  # fmt: skip
@@ -178,12 +178,12 @@ def test_the_next_pod_takes_up_what_the_last_one_left_on_a_network_file_system(
 def test_a_resumed_pod_knows_the_steps_of_the_pod_before_it(scripts: Scripts) -> None:
     """On a network file system, and although the server does not answer."""
     head = f"{NETWORK}import os, penstock\n"
-    there = {"PENSTOCK_MODE": "offline"}
-    scripts.run(f"{head}{LOGGED}run.finish()", PENSTOCK_HOST_NAME="one", **there)
+    scripts.environment["PENSTOCK_MODE"] = "offline"
+    scripts.run(f"{head}{LOGGED}run.finish()", PENSTOCK_HOST_NAME="one")
     go_on = (
         "run = penstock.init(project='p', id='r', resume='allow')\nprint(run.step)\nrun.finish()"
     )
-    said = scripts.run(f"{head}{go_on}", PENSTOCK_HOST_NAME="two", **there)
+    said = scripts.run(f"{head}{go_on}", PENSTOCK_HOST_NAME="two")
     assert "10" in said.split()
 
 

@@ -139,10 +139,8 @@ class Node:
             steps.append("mount -o remount,bind,ro / /")
         if pod:
             steps.append(f"hostname {pod}")
-        steps.append(
-            f"exec setpriv --reuid {uid} --regid {uid} --clear-groups --bounding-set -all"
-            f' --no-new-privs -- {sys.executable} "$@"'
-        )
+        user = f"setpriv --reuid {uid} --regid {uid} --clear-groups --bounding-set -all --no-new-privs --"
+        steps.append(f'exec {user if uid else ""} {sys.executable} "$@"')
         enter = (
             [] if self.network is None else ["nsenter", f"--net=/var/run/netns/{self.network.name}"]
         )

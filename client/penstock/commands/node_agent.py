@@ -53,7 +53,7 @@ class _NodeAgent:
         self._is_waiting = False
 
     def leave(self, number: int, frame: FrameType | None) -> None:
-        """A signal handler: end soon. What is not sent yet stays where it is."""
+        """A signal handler: end soon. Data that is not sent yet stays where it is."""
         self.is_leaving.set()
         if self._daemon is not None:
             self._daemon.leave()
