@@ -25,6 +25,7 @@ from penstock.link import Link
 from penstock.runs.launch import is_shipper_running, shipper_of
 from penstock.runs.places import MEMORY_LIMIT_BYTES, first_that_works
 from penstock.settings import Settings
+from penstock.shipper.claims import Claim, is_claimed
 from penstock.spool.meta import load_meta
 from penstock.spool.root import host_root, open_root, roots_at, spools_in
 
@@ -211,6 +212,74 @@ def test_a_user_without_name_and_home_and_a_root_that_cannot_be_written(ledger: 
     assert "is stored" in said
     assert "warning" not in said
     assert len(ledger.points()) == 10
+
+
+# ---- file systems without locks
+
+
+@pytest.fixture
+def without_locks(scripts: Scripts, tmp_path: Path) -> Scripts:
+    """Scripts and shippers for which `flock` fails, as on Lustre without the option `flock`."""
+    (tmp_path / "patch").mkdir()
+    (tmp_path / "patch/sitecustomize.py").write_text(
+        "import errno, fcntl, os\n"
+        "def flock(fd, operation): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))\n"
+        "fcntl.flock = flock\n"
+    )
+    path = os.environ.get("PYTHONPATH", "")
+    scripts.environment["PYTHONPATH"] = f"{tmp_path / 'patch'}{os.pathsep}{path}"
+    return scripts
+
+
+@pytest.mark.heavy
+def test_one_shipper_sends_without_locks(without_locks: Scripts, ledger: Ledger) -> None:
+    scripts = without_locks
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"import penstock\n{LOGGED}run.finish()"],
+            env=scripts.environment, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=50)[1] for process in running]
+    assert all("is stored" in each for each in said), said
+    assert len({batch.writer for batch in ledger.batches()}) == 3
+    log = (scripts.root / "shipper.log").read_text()
+    assert log.count("started, process") == 1
+    # Its pid is in the lock file all the same: end it as a crash would, and see the next one take over.
+    pid, _ = shipper_of(scripts.root)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not (scripts.root / "shipper.claim").exists())
+    assert "is stored" in scripts.run(f"import penstock\n{LOGGED}run.finish()")
+    pid, _ = shipper_of(scripts.root)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not (scripts.root / "shipper.claim").exists())
+    shutil.rmtree(scripts.root)  # nothing is left to end
+
+
+def test_a_claim_has_one_holder_and_is_lost_by_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.shipper.claims._SETTLE_S", 0.05)
+    monkeypatch.setattr("penstock.shipper.claims._TOUCH_S", 0.02)
+    lost: list[str] = []
+    first, second = (
+        Claim(tmp_path, lambda name=name: lost.append(name))  # type: ignore[misc]
+        for name in ("first", "second")
+    )
+    assert not is_claimed(tmp_path)
+    assert first.take()
+    assert is_claimed(tmp_path)
+    assert not second.take()
+    # Silent for too long: as on a machine that was frozen.
+    monkeypatch.setattr("penstock.shipper.claims._SILENT_S", -1.0)
+    assert second.take()
+    wait_until(lambda: lost == ["first"])
+    monkeypatch.setattr("penstock.shipper.claims._SILENT_S", 60.0)
+    first.release()
+    assert is_claimed(tmp_path)
+    second.release()
+    assert not is_claimed(tmp_path)
 
 
 # ---- the agent of a node

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from penstock import __version__
+from penstock.shipper.claims import is_claimed
 
 __all__ = ["ensure_shipper", "is_shipper_running", "last_words", "shipper_of"]
 
@@ -26,10 +27,16 @@ _TAKE_OVER_S = 8.0
 
 
 def is_shipper_running(root: Path) -> bool:
-    fd = _lock(root / "shipper.lock")
-    if fd is not None:
+    fd = os.open(root / "shipper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return is_claimed(root)
+    finally:
         os.close(fd)
-    return fd is None
+    return False
 
 
 def ensure_shipper(
