@@ -26,7 +26,7 @@ from penstock.runs.launch import is_shipper_running, shipper_of
 from penstock.runs.places import MEMORY_LIMIT_BYTES, first_that_works
 from penstock.settings import Settings
 from penstock.shipper.claims import Claim, is_claimed
-from penstock.spool.meta import load_meta
+from penstock.spool.meta import load_meta, pid_namespace
 from penstock.spool.root import host_root, open_root, roots_at, spools_in
 
 NETWORK = """
@@ -212,6 +212,14 @@ def test_a_user_without_name_and_home_and_a_root_that_cannot_be_written(ledger: 
     assert "is stored" in said
     assert "warning" not in said
     assert len(ledger.points()) == 10
+
+
+def test_a_shipper_of_another_container_is_nobodys_process_here(tmp_path: Path) -> None:
+    """Its process id may be that of any process here: an older one is not asked to exit by it."""
+    lock = tmp_path / "shipper.lock"
+    for namespace, pid in (("", 7), (f"{pid_namespace()}\n", 7), ("pid:[1]\n", 0)):
+        lock.write_text(f"7\n0.0.1\n{namespace}")
+        assert shipper_of(tmp_path) == (pid, "0.0.1")
 
 
 # ---- file systems without locks

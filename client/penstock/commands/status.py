@@ -66,7 +66,7 @@ class RootStatus:
     used_bytes: int
     limit_bytes: int
     shipper: dict[str, Any] | None
-    """The sending process: {pid, version}; None if none is running."""
+    """The sending process: {pid, version}; pid 0 in another container; None if none is running."""
     spools: list[SpoolStatus]
     elsewhere: list[str] = field(default_factory=list)
     """Folders with more data: this one was not usable, or they are other hosts'."""
@@ -100,7 +100,9 @@ def _lines(status: RootStatus) -> Iterator[str]:
     room = f"{size_text(status.used_bytes)} of {size_text(status.limit_bytes)}"
     yield f"{status.folder}: {room}"
     if status.shipper is not None:
-        yield "sent by process {pid} (version {version})".format(**status.shipper)
+        pid, version = status.shipper["pid"], status.shipper["version"]
+        by = f"process {pid}" if pid else "a process of another container"
+        yield f"sent by {by} (version {version})"
     elif any(each.batches or each.size_bytes for each in status.spools):
         if words := last_words(Path(status.folder)):
             yield f"the sending process exited immediately: {words}"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from penstock import __version__
 from penstock.shipper.claims import is_claimed
+from penstock.spool.meta import pid_namespace
 
 __all__ = ["ensure_shipper", "is_shipper_running", "last_words", "shipper_of"]
 
@@ -73,13 +74,14 @@ def ensure_shipper(
 
 
 def shipper_of(root: Path) -> tuple[int, str]:
-    """The process id and version of the shipper that holds `shipper.lock`; 0 and "" if the file does
-    not say."""
+    """The process id and version of the shipper that holds `shipper.lock`; 0 for one in another container,
+    0 and "" if the file does not say."""
     try:
-        pid, version, *_ = [*(root / "shipper.lock").read_text().split(), "", ""]
+        pid, version, namespace, *_ = [*(root / "shipper.lock").read_text().split(), "", "", ""]
     except OSError:
         return 0, ""
-    return int(pid) if pid.isdigit() else 0, version
+    is_here = namespace in ("", pid_namespace())
+    return int(pid) if pid.isdigit() and is_here else 0, version
 
 
 def _older_shipper(root: Path) -> int | None:
@@ -93,7 +95,7 @@ def _older_shipper(root: Path) -> int | None:
         command = psutil.Process(pid).cmdline()
     except psutil.Error:
         return None
-    # The id may be from another container, and name an unrelated process here.
+    # The id may be an older version's from another container, and name an unrelated process here.
     return pid if "penstock.shipper" in command else None
 
 

@@ -1,6 +1,7 @@
 """Elects a root's shipper: the process that holds the lock on `shipper.lock`, or without locks a claim.
 
-The file contains its process id and, on a second line, its version.
+The file contains its process id and, on lines of their own, its version and where that id is valid: another
+container of the same machine may read it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from penstock import __version__
 from penstock.shipper.claims import Claim
+from penstock.spool.meta import pid_namespace
 
 __all__ = ["hold_root"]
 
@@ -38,7 +40,7 @@ def hold_root(root: Path, wait_s: float = ELECTION_S) -> Iterator[bool]:
                 OSError
             ):  # on a full disk the file stays without its process id
                 os.truncate(fd, 0)
-                os.write(fd, f"{os.getpid()}\n{__version__}\n".encode())
+                os.write(fd, f"{os.getpid()}\n{__version__}\n{pid_namespace()}\n".encode())
         yield elected
     finally:
         if claim is not None:
