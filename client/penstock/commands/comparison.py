@@ -88,7 +88,7 @@ def not_asked(receipt: Receipt, folder: Path | None, *, is_writing: bool) -> Com
     stored = receipt.batches if receipt.is_complete else 0
     if folder is not None and not receipt.is_complete:
         stored = load_progress(folder).committed
-        _say_what_is_left(found, folder, is_writing=is_writing)
+        _say_what_is_left(found, receipt, folder, is_writing=is_writing)
     found.batches_stored = stored
     found.sent, found.stored = sum(receipt.points), sum(receipt.points[:stored])
     found.missing = found.sent - found.stored
@@ -113,7 +113,7 @@ def compare(
         if folder is None:
             found.problems.append("not everything has arrived yet")
         else:
-            _say_what_is_left(found, folder, is_writing=False)
+            _say_what_is_left(found, receipt, folder, is_writing=False)
     if stored is None:
         found.sent = found.missing = sum(receipt.points)
         if receipt.batches:
@@ -183,12 +183,15 @@ def _say_what_was_not_sent(found: Comparison, receipt: Receipt, folder: Path | N
         found.notes.append(f"{receipt.damaged_bytes:,} bytes of the spool could not be read")
 
 
-def _say_what_is_left(found: Comparison, folder: Path, *, is_writing: bool) -> None:
+def _say_what_is_left(
+    found: Comparison, receipt: Receipt, folder: Path, *, is_writing: bool
+) -> None:
     """What is not stored yet, where it lies, and why. A folder that disappears meanwhile was stored."""
     progress = load_progress(folder)
     try:
         left = backlog(folder, progress)
-        found.unsent = uncut_points(folder, is_writing=is_writing)
+        # After the receipt's last batch: a shipper may have cut more since that was read.
+        found.unsent = uncut_points(folder, receipt.batches, is_writing=is_writing)
     except OSError as error:
         found.problems.append(f"not everything has arrived yet: {folder}: {error.strerror}")
         return

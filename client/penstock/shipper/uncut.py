@@ -12,15 +12,17 @@ from penstock.shipper.reader import SpoolReader
 __all__ = ["uncut_points"]
 
 
-def uncut_points(folder: Path, *, is_writing: bool) -> int:
-    """The number of points after the last cut, read a batch at a time. `is_writing`: more may follow.
+def uncut_points(folder: Path, after: int, *, is_writing: bool) -> int:
+    """The number of points that were logged after this batch (0: all), read in parts. `is_writing`: more may
+    follow.
 
     Raises OSError if the spool cannot be read.
     """
     reader = SpoolReader(folder)
     points, complete_to = 0, 0 if is_writing else ALL_SEGMENTS
     try:
-        at = CutLog(folder, reader.first()).end or reader.first()
+        cuts = CutLog(folder, reader.first()).cuts.values()
+        at = max((cut.end for cut in cuts if cut.seq <= after), default=reader.first())
         while True:
             found = gather(reader, at, BatchLimits(), complete_to=complete_to)
             points += found.columns.points
