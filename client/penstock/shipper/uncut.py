@@ -22,7 +22,7 @@ def uncut_points(folder: Path, after: int, *, is_writing: bool) -> int:
     points, complete_to = 0, 0 if is_writing else ALL_SEGMENTS
     try:
         cuts = CutLog(folder, reader.first()).cuts.values()
-        at = max((cut.end for cut in cuts if cut.seq <= after), default=reader.first())
+        at = max([reader.first(), *(cut.end for cut in cuts if cut.seq <= after)])
         while True:
             found = gather(reader, at, BatchLimits(), complete_to=complete_to)
             points += found.columns.points
