@@ -246,7 +246,7 @@ def test_its_image_has_a_version_and_its_command_no_shell(pod: RecipePod) -> Non
     name, _, tag = pod.container["image"].rpartition(":")
     assert name
     assert tag not in ("", "latest")
-    if name.endswith("/penstock/agent"):
+    if name.endswith("/penstock-agent"):
         assert tag == penstock.__version__
         assert pod.container["command"][:2] == ["penstock", "sync"]
     command = pod.container.get("command", [])
