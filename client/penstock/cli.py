@@ -92,6 +92,11 @@ def _add_client_commands(subparsers: Any) -> None:
         action="store_true",
         help="also retry batches that the server refused or could not process",
     )
+    sync.add_argument(
+        "--stay",
+        action="store_true",
+        help="keep running and send whatever comes to the folder, as the agent of a cluster's node",
+    )
     sync.set_defaults(run=_sync)
     _add_verify(subparsers)
     status = subparsers.add_parser(
@@ -215,6 +220,10 @@ def _login(arguments: argparse.Namespace) -> int:
 def _sync(arguments: argparse.Namespace) -> int:
     from penstock.commands.sync import run_sync
 
+    if arguments.stay:
+        from penstock.commands.node_agent import run_node_agent
+
+        run_node_agent(arguments.dir)
     return run_sync(
         arguments.dir,
         timeout_s=arguments.timeout,
@@ -239,14 +248,20 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from penstock.commands.status import as_json, as_text, status_of
     from penstock.settings import Settings
-    from penstock.spool.root import open_root
+    from penstock.spool.root import open_root, roots_at
 
     settings = Settings.resolve(None, {})
-    root: Path = arguments.dir or settings.root
-    if root.is_dir():
-        root = open_root(root)
-    status = status_of(root, settings.spool_limit_bytes)
-    print(as_json(status) if arguments.json else as_text(status))
+    host = settings.host_name
+    folder: Path = arguments.dir or settings.root
+    if not folder.is_dir():
+        roots = [folder]
+    else:
+        roots = roots_at(folder, host) if arguments.dir else [open_root(folder, host)]
+    statuses = [status_of(root, settings.spool_limit_bytes) for root in roots]
+    if arguments.json:
+        print(as_json(*statuses))
+    else:
+        print("\n\n".join(map(as_text, statuses)))
     return 0
 
 

@@ -143,6 +143,13 @@ def _dir(name: str, value: Any) -> str:
     return str(Path(_text(name, value)).expanduser().absolute())
 
 
+def _host_name(name: str, value: Any) -> str:
+    text = _text(name, value).strip()
+    if text in (".", "..") or "/" in text or not text.isprintable() or len(text.encode()) > 255:
+        raise ValueError(f"{name} cannot be {_preview(text)}: that is not the name of a folder")
+    return text
+
+
 def _file(name: str, value: Any) -> str:
     path = Path(_text(name, value)).expanduser().absolute()
     try:
@@ -172,4 +179,5 @@ _CONVERSIONS: dict[str, _Conversion] = {
     "tags": _tags,
     "dir": _dir,
     "ca_file": _file,
+    "host_name": _host_name,
 }

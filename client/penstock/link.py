@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import ssl
 import threading
 import urllib.request
@@ -55,7 +56,7 @@ class Link:
 
     @classmethod
     def of(cls, meta: Meta) -> Link:
-        return cls(meta.base_url, meta.ca_file, meta.proxies)
+        return cls(meta.base_url, _ca_file_of(meta), meta.proxies)
 
     def post_batches(
         self, body: bytes, api_key: str, *, age_us: int | None = None
@@ -202,6 +203,15 @@ class Link:
                 f"the certificates in {self._ca_file} cannot be read: {why}; set PENSTOCK_CA_FILE",
                 code=CommandCode.BAD_CA_FILE,
             ) from error
+
+
+def _ca_file_of(meta: Meta) -> str | None:
+    """A spool's certificates; this process's own if that file was another machine's or container's."""
+    if not meta.ca_file or os.path.exists(meta.ca_file):  # noqa: PTH110 (never raises)
+        return meta.ca_file
+    from penstock.settings import Settings  # noqa: PLC0415  (only here)
+
+    return Settings.resolve(None, {}).ca_file or meta.ca_file
 
 
 def _proxy_for(base: SplitResult, proxies: dict[str, str]) -> SplitResult | None:

@@ -36,7 +36,9 @@ _VARIABLES = {
     "on_full": ("PENSTOCK_ON_FULL",),
     "silent": ("PENSTOCK_SILENT", "WANDB_SILENT"),
     "strict": ("PENSTOCK_STRICT",),
+    "finish_timeout_s": ("PENSTOCK_FINISH_TIMEOUT_S",),
     "ca_file": ("PENSTOCK_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+    "host_name": ("PENSTOCK_HOST_NAME",),
 }
 _OTHER_NAMES = {
     **{f"run_{name}": name for name in RUN_SETTINGS},
@@ -47,7 +49,9 @@ _OTHER_NAMES = {
 }
 """Settings that W&B or an argument of `init` calls by another name."""
 _NAMES_OF_THINGS = frozenset({"api_key", "base_url", "entity", "project", "run_id", "ca_file"})
-_RANK_VARIABLES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+_RANK_VARIABLES = (
+    "PENSTOCK_RANK", "RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"
+)  # fmt: skip
 
 
 class Settings:
@@ -89,6 +93,9 @@ class Settings:
     """Raise on misuse of `log` instead of dropping the row with a warning."""
     finish_timeout_s: float = 60.0
     ca_file: str | None = None
+    host_name: str = ""
+    """This machine's name, shown with its runs; on a network file system also the name of its folder.
+    Default: the host name, which in a container is the pod's and changes with every pod."""
     rank: int = 0
     primary: bool | None = None
     """Whether this process determines the run's state; default: yes, unless it joined another

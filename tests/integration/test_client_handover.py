@@ -288,9 +288,15 @@ def test_without_locks_boot_and_process_number_decide(
     assert is_writer_alive(folder)
     store_meta(folder, replace(meta, pid=gone.pid))
     assert not is_writer_alive(folder)
-    # After a reboot another process may have the number.
-    store_meta(folder, replace(meta, boot_id="another"))
-    assert not is_writer_alive(folder)
+    # After a reboot, in another container and on another machine the number says nothing, but a living writer
+    # touches its lock file.
+    silent = time.time() - 700
+    for elsewhere in (replace(meta, boot_id="another"), replace(meta, pid_namespace="pid:[1]")):
+        store_meta(folder, elsewhere)
+        os.utime(folder / "lock")
+        assert is_writer_alive(folder)
+        os.utime(folder / "lock", (silent, silent))
+        assert not is_writer_alive(folder)
     (folder / "meta.json").write_text("")
     assert not is_writer_alive(folder)
     store_meta(folder, meta)

@@ -115,6 +115,27 @@ time.sleep(30)
     assert ledger.records("state")[-1]["exit_code"] == 7
 
 
+@pytest.mark.parametrize("rank", ["0", "3"])
+def test_after_sigterm_finish_waits_less(scripts: Scripts, rank: str) -> None:
+    """The scheduler will kill the process, and it may have a checkpoint to write."""
+    scripts.environment |= {"PENSTOCK_BASE_URL": "http://127.0.0.1:9", "RANK": rank}
+    status, said = terminated(
+        scripts,
+        """
+import penstock, penstock.runs.sending, signal, sys, time
+penstock.runs.sending._PREEMPTED_S = 0.5
+sys.stderr = sys.stdout
+def leave(number, frame): sys.exit(143)
+signal.signal(signal.SIGTERM, leave)
+run = penstock.init(id="r", mode="shared")
+print("ready", flush=True)
+time.sleep(30)
+""",
+    )  # within 20 s; `finish` would wait for a minute
+    assert status == 143
+    assert "not stored yet" in said
+
+
 def test_a_handler_set_later_and_an_ignored_signal_are_left_alone(scripts: Scripts) -> None:
     scripts.run("""
 import os, penstock, signal, threading

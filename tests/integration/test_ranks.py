@@ -155,12 +155,12 @@ def chart(up: Up, **asked: Any) -> list[dict[str, Any]]:
     return found
 
 
-def history(up: Up, query: str = "") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text(up, f"history?{query}").splitlines()]
+def history(up: Up, query: str = "", run: str = "job") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text(up, f"history?{query}", run).splitlines()]
 
 
-def text(up: Up, path: str) -> str:
-    request = Request(f"{up.url}/v1/runs/local/ranks/job/{path}")
+def text(up: Up, path: str, run: str = "job") -> str:
+    request = Request(f"{up.url}/v1/runs/local/ranks/{run}/{path}")
     request.add_header("Authorization", f"Bearer {up.api_key}")
     with urlopen(request, timeout=20) as reply:
         body: bytes = reply.read()
@@ -221,6 +221,42 @@ def test_charts_of_every_lane(up: Up, losses: Losses) -> None:
         for each in series
     }
     assert found == {(rank, tuple(own)): own for (_, rank), own in losses.items()}
+
+
+def test_the_last_step_of_a_rank(up: Up, losses: Losses) -> None:
+    assert run(up)["last_step"] == LAST - 1
+    for rank, last in ((0, LAST - 1), (1, LAST - 1), (2, None)):
+        assert up.get(f"/v1/runs/local/ranks/job?rank={rank}")["last_step"] == last
+
+
+LATE = """
+import penstock, sys
+with penstock.init(project="ranks", id="late", mode="shared", resume=sys.argv[2]) as run:
+    assert run.step == int(sys.argv[3]), run.step
+    for step in range(run.step, run.step + int(sys.argv[1])): run.log({"a": float(step)})
+"""
+
+
+def test_a_rank_that_starts_late_begins_at_its_own_step(up: Up) -> None:
+    """Its siblings have already logged to the run, with `resume="allow"` in every process of the job; the
+    ranks of the restarted job each go on after their own last step."""
+
+    def rank(number: int, count: int, first: int, resume: str = "allow") -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", LATE, str(count), resume, str(first)],
+            env={**up.environ, "RANK": str(number)},
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    rank(0, 20, 0, "never")
+    rank(1, 10, 0, "never")
+    rank(2, 5, 0)
+    rank(0, 5, 20)
+    rank(1, 5, 10)
+    found = history(up, "lanes=all", run="late")
+    steps = {number: [r["_step"] for r in found if r["_rank"] == number] for number in range(3)}
+    assert steps == {0: [*range(25)], 1: [*range(15)], 2: [*range(5)]}
 
 
 def test_history(up: Up, losses: Losses) -> None:

@@ -15,13 +15,13 @@ from penstock_common.http.errors import json_response
 from penstock_common.http.payloads import decode_json, encode_json
 from penstock_storage.contracts.catalog import Catalog
 from penstock_storage.contracts.interface import PointStore, RunRef, RunRow
-from penstock_storage.readers.summaries import Summary, read_summaries
+from penstock_storage.readers.summaries import Summary, read_last_step, read_summaries
 from penstock_storage.search.filters import parse_filter
 from penstock_storage.search.finder import Finder, Found, Question
 from penstock_storage.search.ordering import Cursor, parse_order
 from penstock_storage.search.paths import Path, bad_request, parse_path
 from penstock_web.access import Access, not_found
-from penstock_web.models.runs import LIST_RUNS, SEARCH_RUNS, RunsQuery, RunsSearch
+from penstock_web.models.runs import GET_RUN, LIST_RUNS, SEARCH_RUNS, RunsQuery, RunsSearch
 from penstock_web.names import Names
 from penstock_web.requests import bad_field, body_of, query_of
 from penstock_web.serialize import run_to_json, runs_to_json
@@ -83,9 +83,13 @@ class RunsHandler:
     async def run(self, request: web.Request) -> web.Response:
         """`GET /v1/runs/{entity}/{project}/{run}`"""
         row = await self.found(request)
+        query = query_of(request, GET_RUN)
         summaries = await self._summaries([row], scalars_only=False)
-        body = encode_json(run_to_json(row, summaries.get(row.number)))
-        return web.Response(body=body, content_type="application/json")
+        found = run_to_json(row, summaries.get(row.number))
+        if query.rank is not None:
+            lanes = await self._names.lanes([row.number])
+            found["last_step"] = await read_last_step(self._store, row.number, lanes, query.rank)
+        return web.Response(body=encode_json(found), content_type="application/json")
 
     async def found(self, request: web.Request) -> RunRow:
         """The run in the path, if the caller may read it. Raises `Rejected` (404)."""

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from penstock.reading.ledger import LedgerReader, StoredWriter
+from penstock.runs.backlog import backlog
 from penstock.shipper.cuts import Cut
 from penstock.shipper.receipts import UNKNOWN, Receipt, cuts_of
 from penstock.shipper.sums import KeySum, Sums, holds_all, last_points, sums_of
+from penstock.shipper.uncut import uncut_points
+from penstock.spool.progress import load_progress
 
-__all__ = ["Comparison", "compare", "not_from_here", "spans"]
+__all__ = ["Comparison", "compare", "not_asked", "not_from_here", "spans"]
 
 _KEYS_IN_DETAIL = 20
 _EXAMPLES = 3
@@ -44,6 +47,10 @@ class Comparison:
     duplicate: int = 0
     altered: int = 0
     phantom: int = 0
+    unsent: int = 0
+    """Points that were logged and are in no batch yet; they are not among `sent`."""
+    kept_in: str = ""
+    """The folder with the data that is not stored yet."""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -74,6 +81,21 @@ def not_from_here(stored: StoredWriter) -> Comparison:
     return found
 
 
+def not_asked(receipt: Receipt, folder: Path | None, *, is_writing: bool) -> Comparison:
+    """A writer whose server does not answer: what the server last said, and what is kept here."""
+    found = Comparison(receipt.writer, receipt.rank, receipt.started, batches_sent=receipt.batches)
+    _say_what_was_not_sent(found, receipt, folder)
+    stored = receipt.batches if receipt.is_complete else 0
+    if folder is not None and not receipt.is_complete:
+        stored = load_progress(folder).committed
+        _say_what_is_left(found, receipt, folder, is_writing=is_writing)
+    found.batches_stored = stored
+    found.sent, found.stored = sum(receipt.points), sum(receipt.points[:stored])
+    found.missing = found.sent - found.stored
+    found.problems.append("not compared: the server does not answer; the counts are its last ones")
+    return found
+
+
 def compare(
     receipt: Receipt,
     folder: Path | None,
@@ -88,7 +110,10 @@ def compare(
     found = Comparison(receipt.writer, receipt.rank, receipt.started, batches_sent=receipt.batches)
     _say_what_was_not_sent(found, receipt, folder)
     if not receipt.is_complete and not is_writing:
-        found.problems.append("not everything has arrived yet")
+        if folder is None:
+            found.problems.append("not everything has arrived yet")
+        else:
+            _say_what_is_left(found, receipt, folder, is_writing=False)
     if stored is None:
         found.sent = found.missing = sum(receipt.points)
         if receipt.batches:
@@ -156,6 +181,26 @@ def _say_what_was_not_sent(found: Comparison, receipt: Receipt, folder: Path | N
         )
     if receipt.damaged_bytes:
         found.notes.append(f"{receipt.damaged_bytes:,} bytes of the spool could not be read")
+
+
+def _say_what_is_left(
+    found: Comparison, receipt: Receipt, folder: Path, *, is_writing: bool
+) -> None:
+    """What is not stored yet, where it lies, and why. A folder that disappears meanwhile was stored."""
+    progress = load_progress(folder)
+    try:
+        left = backlog(folder, progress)
+        # After the receipt's last batch: a shipper may have cut more since that was read.
+        found.unsent = uncut_points(folder, receipt.batches, is_writing=is_writing)
+    except OSError as error:
+        found.problems.append(f"not everything has arrived yet: {folder}: {error.strerror}")
+        return
+    found.kept_in = str(folder)
+    unsent = f", {found.unsent:,} logged points not sent yet" if found.unsent else ""
+    why = f"; {progress.problem}" if progress.problem else ""
+    found.problems.append(
+        f"not everything has arrived yet: {left} not stored{unsent}; kept in {folder}{why}"
+    )
 
 
 def _compare_batches(

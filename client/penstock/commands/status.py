@@ -66,10 +66,10 @@ class RootStatus:
     used_bytes: int
     limit_bytes: int
     shipper: dict[str, Any] | None
-    """The sending process: {pid, version}; None if none is running."""
+    """The sending process: {pid, version}; pid 0 in another container; None if none is running."""
     spools: list[SpoolStatus]
     elsewhere: list[str] = field(default_factory=list)
-    """Folders used for data because this one was not usable."""
+    """Folders with more data: this one was not usable, or they are other hosts'."""
 
 
 def status_of(root: Path, limit_bytes: int) -> RootStatus:
@@ -81,12 +81,14 @@ def status_of(root: Path, limit_bytes: int) -> RootStatus:
         shipper = {"pid": pid, "version": version}
     used = sum(folder_bytes(folder) for folder in folders)
     spools = sorted(filter(None, map(_spool_status, folders)), key=lambda each: each.name)
-    elsewhere = [str(each) for each in other_places() if each != root]
+    elsewhere = [str(each) for each in other_places(root)]
     return RootStatus(str(root), used, limit_bytes, shipper, spools, elsewhere)
 
 
-def as_json(status: RootStatus) -> str:
-    return json.dumps(asdict(status), indent=2)
+def as_json(*statuses: RootStatus) -> str:
+    """An object; of several hosts' folders a list of them."""
+    found = [asdict(each) for each in statuses]
+    return json.dumps(found[0] if len(found) == 1 else found, indent=2)
 
 
 def as_text(status: RootStatus) -> str:
@@ -98,7 +100,9 @@ def _lines(status: RootStatus) -> Iterator[str]:
     room = f"{size_text(status.used_bytes)} of {size_text(status.limit_bytes)}"
     yield f"{status.folder}: {room}"
     if status.shipper is not None:
-        yield "sent by process {pid} (version {version})".format(**status.shipper)
+        pid, version = status.shipper["pid"], status.shipper["version"]
+        by = f"process {pid}" if pid else "a process of another container"
+        yield f"sent by {by} (version {version})"
     elif any(each.batches or each.size_bytes for each in status.spools):
         if words := last_words(Path(status.folder)):
             yield f"the sending process exited immediately: {words}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from penstock.settings import Settings
 from penstock.shipper.rejects import Rejects
 from penstock.spool.meta import Meta, load_meta, store_meta
 from penstock.spool.progress import Progress, load_progress
-from penstock.spool.root import open_root, spools_in
+from penstock.spool.root import open_root, roots_at, spools_in
 
 __all__ = ["run_sync"]
 
@@ -31,11 +31,14 @@ def run_sync(
     warn: Callable[[str], None],
 ) -> int:
     """Returns the exit status; `warn` receives problems, `say` everything else. Raises PenstockError
-    if the folder cannot be used."""
+    if the folder cannot be used.
+
+    `folder`: that of one host, or one with the folders of several."""
     settings = Settings.resolve(None, {})
-    root = open_root(folder or settings.root)
+    host = settings.host_name
+    roots = roots_at(folder, host) if folder else [open_root(settings.root, host)]
     unreadable: list[Path] = []
-    for each in spools_in(root):
+    for each in _spools(roots):
         try:
             _prepare(each, load_meta(each), settings)
         except (OSError, ValueError) as error:
@@ -44,19 +47,23 @@ def run_sync(
             continue
         if rejected and (count := Rejects(each).ask_again()):
             say(f"{each}: rejected batches to retry: {count}")
-    if words := _start(root, settings):
-        warn(f"the sending process exited immediately: {words}; see {root / 'shipper.err'}")
-        return 1
-    left = _wait(root, unreadable, timeout_s)
+    for root in roots:
+        if words := _start(root, settings):
+            warn(f"the sending process exited immediately: {words}; see {root / 'shipper.err'}")
+            return 1
+    left = _wait(roots, unreadable, timeout_s)
     for each, state in left.items():
         warn(f"{each}: {state.problem or 'not stored yet'}")
     if folder is None:
-        for place in other_places():
-            if place != root:
-                say(f"there is more data in another folder: penstock sync --dir {place}")
+        for place in other_places(roots[0]):
+            say(f"there is more data in another folder: penstock sync --dir {place}")
     if not left:
         say("everything is stored" if not unreadable else "everything else is stored")
     return 1 if left or unreadable else 0
+
+
+def _spools(roots: Iterable[Path]) -> Iterator[Path]:
+    return (spool for root in roots for spool in spools_in(root))
 
 
 def _prepare(folder: Path, meta: Meta, settings: Settings) -> None:
@@ -81,11 +88,11 @@ def _start(root: Path, settings: Settings) -> str:
     return last_words(root) or "no output"
 
 
-def _wait(root: Path, unreadable: list[Path], timeout_s: float) -> dict[Path, Progress]:
+def _wait(roots: list[Path], unreadable: list[Path], timeout_s: float) -> dict[Path, Progress]:
     """Wait for everything to be stored, in bounded time; returns what is not."""
     begun = time.monotonic()
     while True:
-        states = {each: load_progress(each) for each in spools_in(root) if each not in unreadable}
+        states = {each: load_progress(each) for each in _spools(roots) if each not in unreadable}
         left = {
             each: state
             for each, state in states.items()

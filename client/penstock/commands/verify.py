@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from penstock.command_codes import CommandCode
-from penstock.commands.comparison import Comparison, compare, not_from_here
+from penstock.commands.comparison import Comparison, compare, not_asked, not_from_here
 from penstock.credentials import stored_key
-from penstock.errors import Rejected
+from penstock.errors import Rejected, Transient
 from penstock.reading.ledger import LedgerReader, StoredWriter
 from penstock.reading.reader import Reader
 from penstock.runs.launch import ensure_shipper
@@ -24,7 +24,7 @@ from penstock.settings import Settings
 from penstock.shipper.receipts import Receipt, receipts_in
 from penstock.spool.meta import load_meta
 from penstock.spool.progress import load_progress
-from penstock.spool.root import open_root
+from penstock.spool.root import open_root, roots_at
 from penstock.spool.spool_folder import is_writer_alive
 
 __all__ = ["run_verify"]
@@ -66,19 +66,33 @@ def run_verify(
     place: str, *, root: Path | None, timeout_s: float, as_json: bool, say: Callable[[str], None]
 ) -> int:
     """Verify ENTITY/PROJECT/RUN, PROJECT/RUN or a RUN that was sent from this machine. Returns 0 only
-    if everything is stored exactly as sent. Raises PenstockError."""
+    if everything is stored exactly as sent. Raises PenstockError.
+
+    `root`: the folder of one host, or one with the folders of several. If the server does not answer,
+    what is kept here is reported all the same."""
     settings = Settings.resolve(None, {})
-    root = open_root(root or settings.root)
+    host = settings.host_name
+    roots = roots_at(root, host) if root else [open_root(settings.root, host)]
     deadline = time.monotonic() + timeout_s
-    where = _resolve(place, settings, root)
-    due = _wait(root, where, deadline)
+    where = _resolve(place, settings, roots)
+    due = _wait(roots, where, deadline)
     reader = Reader(where.base_url, settings.ca_file, settings.proxies)
-    key = settings.api_key or stored_key(where.base_url) or _spooled_key(root, where)
-    entity = where.entity or str(reader.get("/v1/viewer", key)["entity"])
-    where = where._replace(entity=entity)
-    ledger = LedgerReader(reader, key, entity, where.project, where.run, deadline)
-    comparisons = _compare(root, where, ledger, due)
-    report = _report(where, comparisons)
+    key = settings.api_key or stored_key(where.base_url) or _spooled_key(roots, where)
+    silence = ""
+    try:
+        entity = where.entity or str(reader.get("/v1/viewer", key)["entity"])
+        where = where._replace(entity=entity)
+        ledger = LedgerReader(reader, key, entity, where.project, where.run, deadline)
+        comparisons = _compare(roots, where, ledger, due)
+    except Transient as error:
+        sent = _sent(roots, where)
+        if not sent:
+            raise
+        silence = str(error)
+        comparisons = [
+            not_asked(each.receipt, each.folder, is_writing=each.is_writing) for each in sent
+        ]
+    report = _report(where, comparisons, silence)
     if as_json:
         say(json.dumps(report, indent=2))
     else:
@@ -86,7 +100,11 @@ def run_verify(
     return 0 if report["clean"] else 1
 
 
-def _resolve(place: str, settings: Settings, root: Path) -> _Place:
+def _receipts_in(roots: list[Path]) -> Iterator[tuple[Receipt, Path | None]]:
+    return (each for root in roots for each in receipts_in(root))
+
+
+def _resolve(place: str, settings: Settings, roots: list[Path]) -> _Place:
     names = [name for name in place.strip("/").split("/") if name]
     if not 1 <= len(names) <= 3:
         raise Rejected(
@@ -99,7 +117,7 @@ def _resolve(place: str, settings: Settings, root: Path) -> _Place:
     base_url = settings.base_url if "base_url" in settings.given else None
     found = {
         _Place(own.base_url, own.entity, own.project, run)
-        for own, _ in receipts_in(root)
+        for own, _ in _receipts_in(roots)
         if own.run == run
         and project in (None, own.project)
         and (entity is None or own.entity in (None, entity))
@@ -121,14 +139,14 @@ def _resolve(place: str, settings: Settings, root: Path) -> _Place:
     )
 
 
-def _sent(root: Path, where: _Place) -> list[_Sent]:
-    return [_Sent(*each) for each in receipts_in(root) if where.is_of(each[0])]
+def _sent(roots: list[Path], where: _Place) -> list[_Sent]:
+    return [_Sent(*each) for each in _receipts_in(roots) if where.is_of(each[0])]
 
 
-def _wait(root: Path, where: _Place, deadline: float) -> dict[str, int]:
+def _wait(roots: list[Path], where: _Place, deadline: float) -> dict[str, int]:
     """Wait for data in transit: everything of a writer that has ended, and for one still logging
     whatever was cut when this started. Returns the number of due batches per writer."""
-    sent = _sent(root, where)
+    sent = _sent(roots, where)
     due = {each.receipt.writer: each.receipt.batches for each in sent}
     spools = {
         each.receipt.writer: each.folder
@@ -137,7 +155,7 @@ def _wait(root: Path, where: _Place, deadline: float) -> dict[str, int]:
         and not each.receipt.is_complete
         and not load_meta(each.folder).offline
     }
-    starter = ensure_shipper(root) if spools else None
+    starters = [ensure_shipper(root) for root in {folder.parent for folder in spools.values()}]
     while spools and time.monotonic() < deadline:
         for writer, folder in list(spools.items()):
             progress = load_progress(folder)
@@ -146,23 +164,24 @@ def _wait(root: Path, where: _Place, deadline: float) -> dict[str, int]:
                 del spools[writer]
         if spools:
             time.sleep(_POLL_S)
-    if starter is not None:
-        starter.wait()
+    for starter in starters:
+        if starter is not None:
+            starter.wait()
     return due
 
 
-def _spooled_key(root: Path, where: _Place) -> str:
-    folders = (each.folder for each in _sent(root, where) if each.folder is not None)
+def _spooled_key(roots: list[Path], where: _Place) -> str:
+    folders = (each.folder for each in _sent(roots, where) if each.folder is not None)
     return next((key for folder in folders if (key := load_meta(folder).api_key)), "")
 
 
 def _compare(
-    root: Path, where: _Place, ledger: LedgerReader, due: dict[str, int]
+    roots: list[Path], where: _Place, ledger: LedgerReader, due: dict[str, int]
 ) -> list[Comparison]:
-    writing = {each.receipt.writer for each in _sent(root, where) if each.is_writing}
+    writing = {each.receipt.writer for each in _sent(roots, where) if each.is_writing}
     stored = _stored(ledger)
     # Again: a logging writer may have sent more since this started, never less.
-    sent = {each.receipt.writer: each for each in _sent(root, where)}
+    sent = {each.receipt.writer: each for each in _sent(roots, where)}
     found = [
         compare(
             each.receipt,
@@ -187,11 +206,13 @@ def _stored(ledger: LedgerReader) -> dict[str, StoredWriter]:
         return {}
 
 
-def _report(where: _Place, comparisons: list[Comparison]) -> dict[str, Any]:
-    """The output of `--json`. Totals cover what was sent from this machine."""
+def _report(where: _Place, comparisons: list[Comparison], silence: str) -> dict[str, Any]:
+    """The output of `--json`. Totals cover what was sent from this machine; `silence` is why the server
+    could not be asked."""
     mine = [each for each in comparisons if each.is_from_here]
     totals = {
-        name: sum(getattr(each, name) for each in mine) for name in ("sent", "stored", *_COUNTS)
+        name: sum(getattr(each, name) for each in mine)
+        for name in ("sent", "stored", *_COUNTS, "unsent")
     }
     return {
         "server": where.base_url,
@@ -199,6 +220,7 @@ def _report(where: _Place, comparisons: list[Comparison]) -> dict[str, Any]:
         "project": where.project,
         "run": where.run,
         "clean": bool(mine) and all(each.is_clean for each in comparisons),
+        "silence": silence,
         **totals,
         "writers": [{**asdict(each), "clean": each.is_clean} for each in comparisons],
     }
@@ -207,7 +229,9 @@ def _report(where: _Place, comparisons: list[Comparison]) -> dict[str, Any]:
 def _print(
     report: dict[str, Any], comparisons: list[Comparison], say: Callable[[str], None]
 ) -> None:
-    say(f"{report['entity']}/{report['project']}/{report['run']} at {report['server']}")
+    say(f"{report['entity'] or '-'}/{report['project']}/{report['run']} at {report['server']}")
+    if report["silence"]:
+        say(f"the server cannot be asked: {report['silence']}")
     say(f"{'writer':<12}{'rank':>5}  {'started (UTC)':<20}{'batches':>15}{'points':>27}")
     for each in comparisons:
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each.started / 1e6))
@@ -224,3 +248,5 @@ def _print(
         say("nothing of this run was sent from this machine, so there is nothing to compare")
     counts = ", ".join(f"{report[name]:,} {name}" for name in _COUNTS)
     say(f"{report['sent']:,} points sent, {report['stored']:,} stored: {counts}")
+    if report["unsent"]:
+        say(f"{report['unsent']:,} more points are logged and not sent yet")

@@ -11,7 +11,7 @@ from penstock.bounded import within
 from penstock.runs.start import BESIDE, Start
 from penstock.settings import Settings
 from penstock.spool.meta import META_FILE, Meta, load_meta
-from penstock.spool.root import subfolders
+from penstock.spool.root import is_network, subfolders
 from penstock.spool.siblings import last_step_of
 from penstock.spool.spool_folder import is_writer_alive
 
@@ -46,10 +46,11 @@ def _spools_of(settings: Settings) -> Iterator[tuple[Path, Meta]]:
 
 
 def _spools_naming(run: str, root: Path) -> Iterator[tuple[Path, Meta]]:
-    """The spools whose meta file has this run's id in it. There may be thousands of others, so only these are
-    decoded."""
+    """The spools whose meta file has this run's id in it; on a network file system those of every host, as
+    the earlier attempt may have been on another. There may be thousands of others, so only these are decoded."""
     name = json.dumps(run).encode()
-    for folder in subfolders(root):
-        with suppress(OSError, ValueError):
-            if name in (folder / META_FILE).read_bytes():
-                yield folder, load_meta(folder)
+    for place in (root, *(subfolders(root) if is_network(root) else ())):
+        for folder in subfolders(place):
+            with suppress(OSError, ValueError):
+                if name in (folder / META_FILE).read_bytes():
+                    yield folder, load_meta(folder)

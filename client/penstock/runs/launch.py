@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 
 from penstock import __version__
+from penstock.shipper.claims import is_claimed
+from penstock.spool.meta import pid_namespace
 
 __all__ = ["ensure_shipper", "is_shipper_running", "last_words", "shipper_of"]
 
@@ -26,10 +28,16 @@ _TAKE_OVER_S = 8.0
 
 
 def is_shipper_running(root: Path) -> bool:
-    fd = _lock(root / "shipper.lock")
-    if fd is not None:
+    fd = os.open(root / "shipper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return is_claimed(root)
+    finally:
         os.close(fd)
-    return fd is None
+    return False
 
 
 def ensure_shipper(
@@ -66,13 +74,14 @@ def ensure_shipper(
 
 
 def shipper_of(root: Path) -> tuple[int, str]:
-    """The process id and version of the shipper that holds `shipper.lock`; 0 and "" if the file does
-    not say."""
+    """The process id and version of the shipper that holds `shipper.lock`; 0 for one in another container,
+    0 and "" if the file does not say."""
     try:
-        pid, version, *_ = [*(root / "shipper.lock").read_text().split(), "", ""]
+        pid, version, namespace, *_ = [*(root / "shipper.lock").read_text().split(), "", "", ""]
     except OSError:
         return 0, ""
-    return int(pid) if pid.isdigit() else 0, version
+    is_here = namespace in ("", pid_namespace())
+    return int(pid) if pid.isdigit() and is_here else 0, version
 
 
 def _older_shipper(root: Path) -> int | None:
@@ -86,7 +95,7 @@ def _older_shipper(root: Path) -> int | None:
         command = psutil.Process(pid).cmdline()
     except psutil.Error:
         return None
-    # The id may be from another container, and name an unrelated process here.
+    # The id may be an older version's from another container, and name an unrelated process here.
     return pid if "penstock.shipper" in command else None
 
 

@@ -62,9 +62,14 @@ def take_up(settings: Settings) -> TakenUp:
                 f"there is no run {settings.run_id} in {settings.project} to resume"
             )
         return TakenUp(start_beside(settings) or FRESH)
-    if wanted == "never" and found != {}:
+    if wanted == "never" and found != {} and not _is_of_other_ranks(settings, found):
         raise PenstockError(f"run {settings.run_id} already exists in {settings.project}")
     return _resumed(settings, found, here)
+
+
+def _is_of_other_ranks(settings: Settings, found: dict[str, Any] | None) -> bool:
+    """Whether the run was started by other processes of this job, a moment ago."""
+    return settings.mode == "shared" and found is not None and found.get("last_step") is None
 
 
 def _resumed(settings: Settings, found: dict[str, Any] | None, here: int | None) -> TakenUp:
@@ -136,8 +141,10 @@ def replaced_points(settings: Settings, run: str, writer: str) -> int | None:
 
 
 def _ask(settings: Settings) -> dict[str, Any] | None:
+    # A process that starts later than others of its job finds their run, and must not go on after their steps.
+    of_rank = f"?rank={settings.rank}" if settings.mode == "shared" or settings.rank else ""
     try:
-        return _call(settings, settings.run_id or "")
+        return _call(settings, settings.run_id or "", of_rank)
     except Rejected as error:
         if error.status == 404:
             return None

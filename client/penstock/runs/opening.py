@@ -15,7 +15,7 @@ from penstock.notices import NOTICES
 from penstock.runs.places import first_that_works, sync_command
 from penstock.runs.start import FRESH, Start
 from penstock.settings import Settings
-from penstock.spool.meta import Meta, boot_id, boot_us, load_meta
+from penstock.spool.meta import Meta, boot_id, boot_us, load_meta, pid_namespace
 from penstock.spool.segment import NO_SEGMENT
 from penstock.spool.spool_folder import Spool, SpoolOptions, is_disk_full
 
@@ -64,9 +64,10 @@ class NewWriter:
             offline=settings.mode == "offline",
             ca_file=settings.ca_file,
             proxies=settings.proxies,
-            host=os.uname().nodename,
+            host=settings.host_name or os.uname().nodename,
             boot_id=boot_id(),
             pid=os.getpid(),
+            pid_namespace=pid_namespace(),
             version=__version__,
             parent=self.parent,
             started_boot_us=boot_us(),

@@ -1,7 +1,7 @@
 """Chooses where to keep a run's data: the configured folder, or else another private one.
 
 An unwritable home, a full disk or another user's folder must not end a training run. Memory
-(`/dev/shm`) comes last and with a small limit: the script may need it.
+(`/dev/shm`) comes last and with a small limit: the script may need it, and in a container it has 64 MiB.
 """
 
 # `tempfile` is imported inside functions that are rarely needed, to keep `penstock.init` cheap.
@@ -20,11 +20,12 @@ from penstock.bounded import within
 from penstock.errors import PenstockError
 from penstock.notices import NOTICES
 from penstock.settings import Settings
-from penstock.spool.root import default_root, is_network, open_root, spools_in
+from penstock.spool.root import default_root, is_network, open_root, spools_in, subfolders
 
 __all__ = ["MEMORY_LIMIT_BYTES", "first_that_works", "other_places", "sync_command"]
 
 MEMORY_LIMIT_BYTES = 64 << 20
+_MEMORY_SHARE = 8
 _MEMORY = Path("/dev/shm")  # noqa: S108 (open_root checks who owns what is made there)
 _FAILURES = (PenstockError, OSError, ValueError, RuntimeError)
 
@@ -39,9 +40,9 @@ def first_that_works(settings: Settings, make: Callable[[Path, int], T]) -> T | 
     for folder in _folders(settings):
         limit = settings.spool_limit_bytes
         if folder.is_relative_to(_MEMORY):
-            limit = min(limit, MEMORY_LIMIT_BYTES)
+            limit = min(limit, _memory_limit_bytes())
         try:
-            root = within(str(folder), partial(_opened, folder))
+            root = within(str(folder), partial(_opened, folder, settings.host_name))
             made = make(root, limit)
         except _FAILURES as error:
             reasons.append(_reason(folder, error))
@@ -60,16 +61,33 @@ def first_that_works(settings: Settings, make: Callable[[Path, int], T]) -> T | 
     return None
 
 
-def other_places() -> list[Path]:
-    """Folders with this user's data that were used because the configured one did not work."""
-    return [folder for folder in _alternatives() if any(spools_in(folder))]
+def other_places(root: Path) -> list[Path]:
+    """Folders with more of this user's data than `root`: those used because the configured one did not
+    work, and on a network file system the one with the folders of all hosts."""
+    found = [each for each in _alternatives() if each != root and any(spools_in(each))]
+    if is_network(root) and any(any(spools_in(each)) for each in _neighbours(root)):
+        found.append(root.parent)
+    return found
+
+
+def _neighbours(root: Path) -> Iterator[Path]:
+    return (each for each in subfolders(root.parent) if each != root)
+
+
+def _memory_limit_bytes() -> int:
+    try:
+        found = os.statvfs(_MEMORY)
+    except OSError:
+        return MEMORY_LIMIT_BYTES
+    return min(MEMORY_LIMIT_BYTES, found.f_blocks * found.f_frsize // _MEMORY_SHARE)
 
 
 def sync_command(root: Path) -> str:
     """The command that sends the data under `root`."""
     try:
-        found = Settings.resolve(None, {}).root
-        is_usual = root in (found, found / os.uname().nodename)
+        settings = Settings.resolve(None, {})
+        host = settings.host_name or os.uname().nodename
+        is_usual = root in (settings.root, settings.root / host)
     except _FAILURES:
         is_usual = False
     return "penstock sync" if is_usual else f"penstock sync --dir {root}"
@@ -107,8 +125,8 @@ def _parents() -> Iterator[Path]:
     yield _MEMORY
 
 
-def _opened(folder: Path) -> Path:
-    root = open_root(folder)
+def _opened(folder: Path, host: str) -> Path:
+    root = open_root(folder, host)
     if is_network(root):  # cached entries of a dead file server may answer up to here
         import tempfile
 

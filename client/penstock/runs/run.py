@@ -197,7 +197,7 @@ class Run:
             return
         self.finished = True
         if not self.disabled:
-            timeout_s = self.settings.finish_timeout_s if timeout_s is None else timeout_s
+            timeout_s = self._sending.patience_s if timeout_s is None else timeout_s
             try:
                 self._end(exit_code or 0, timeout_s, quiet=bool(quiet))
             except Exception as error:  # the seam: finish never raises
@@ -222,6 +222,7 @@ class Run:
     def interject(self, action: Callable[[], None]) -> bool:
         """`Writer.interject` for a signal handler; does nothing if this process does not determine
         the run's state."""
+        self._sending.is_preempted = True
         if self.disabled or self.finished or not self.is_primary:
             return True
         return self._writer.interject(action)
@@ -298,7 +299,7 @@ class Run:
             # Yields to any given name, now or from when the run started.
             "default_name": self._name if speaks and not self.settings.name else None,
             "sweep": self.settings.sweep_id,
-            "host": os.uname().nodename,
+            "host": self.settings.host_name or os.uname().nodename,
             "program": program(),
             "python": ".".join(map(str, sys.version_info[:3])),
         }

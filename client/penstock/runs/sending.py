@@ -26,6 +26,8 @@ _NEEDS_A_PERSON = frozenset({"no_key", "bad_url", "unreadable"})
 _MAY_PASS = frozenset({"unauthorized", "unknown_version", "bad_ca_file", "internal"})
 _MAY_PASS_S = 3.0
 _FINISH_POLL_S = 0.01
+_PREEMPTED_S = 15.0
+"""Kubernetes and Slurm kill a process 30 s after SIGTERM: the script has other things to end."""
 _CHECK_S = 5.0
 _STARTER_TIMEOUT_S = 2.0
 _MAX_FAILED_STARTS = 2
@@ -35,6 +37,8 @@ class Sending:
     """Supervises the sending of one run."""
 
     def __init__(self, settings: Settings, run: str) -> None:
+        self.is_preempted = False
+        """Whether SIGTERM has announced the end of this process."""
         self._settings = settings
         self._run = run
         self._starter: subprocess.Popen[bytes] | None = None
@@ -44,6 +48,14 @@ class Sending:
 
     def forget_after_fork(self) -> None:
         self._starter = None
+
+    @property
+    def patience_s(self) -> float:
+        """How long `finish` waits, unless the caller says."""
+        found = self._settings.finish_timeout_s
+        if self.is_preempted and "finish_timeout_s" not in self._settings.given:
+            return min(found, _PREEMPTED_S)
+        return found
 
     def postpone(self) -> None:
         """Keep other threads from starting a shipper for a moment."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from penstock.bounded import within
 from penstock.settings import Settings, program
 from penstock.spool.meta import replace_json
+from penstock.spool.root import host_root
 from penstock.spool.spool_folder import is_writer_alive
 
 __all__ = ["find_unfinished", "note_finished", "note_started"]
@@ -38,8 +39,9 @@ def find_unfinished(settings: Settings) -> str | None:
     root = settings.root
 
     def find() -> str | None:
-        found = json.loads(_path(root, settings).read_text())
-        return None if is_writer_alive(root / str(found["writer"])) else str(found["run"])
+        own = host_root(root, settings.host_name)
+        found = json.loads(_path(own, settings).read_text())
+        return None if is_writer_alive(own / str(found["writer"])) else str(found["run"])
 
     with suppress(OSError, ValueError, TypeError, KeyError):
         return within(str(root), find)

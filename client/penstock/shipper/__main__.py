@@ -53,10 +53,10 @@ def main() -> None:
             )
             signal.signal(signal.SIGTERM, lambda *_, leave=daemon.leave: leave())
             daemon.run()
-            if daemon.asked_to_leave:
-                log.info("asked to exit, process %d", os.getpid())
-                logging.shutdown()
-                os._exit(0)  # without waiting for a request that hangs
+        if daemon.asked_to_leave:
+            log.info("asked to exit, process %d", os.getpid())
+            logging.shutdown()
+            os._exit(0)  # without waiting for a request that hangs
         if not daemon.has_new_spools():
             log.info("nothing left to do")
             return

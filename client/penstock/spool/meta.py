@@ -10,7 +10,16 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-__all__ = ["META_FILE", "Meta", "boot_id", "boot_us", "load_meta", "replace_json", "store_meta"]
+__all__ = [
+    "META_FILE",
+    "Meta",
+    "boot_id",
+    "boot_us",
+    "load_meta",
+    "pid_namespace",
+    "replace_json",
+    "store_meta",
+]
 
 META_FILE = "meta.json"
 
@@ -46,6 +55,8 @@ class Meta:
     start: str = ""
     """How it took up the run: `resume`, `beside`, or '' for neither."""
     start_step: int = 0
+    pid_namespace: str = ""
+    """In which `pid` is a process id: containers of one machine have their own."""
 
     @property
     def age_us(self) -> int:
@@ -98,4 +109,11 @@ def boot_id() -> str:
     """Changes when the host boots, so that process ids from an earlier boot are not trusted."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def pid_namespace() -> str:
+    """Where this process's id is valid, as Linux names it; '' if the system does not say."""
+    with contextlib.suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
     return ""

@@ -2,6 +2,7 @@
 
 Each writer has its own subfolder; one shipper process serves the whole root. On a network file system
 the root is a subfolder named after the host, because locks and memory maps are trusted only per host.
+Containers count as hosts: their name is their pod's, unless PENSTOCK_HOST_NAME says otherwise.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ __all__ = [
     "default_root",
     "folder_bytes",
     "folders_in",
+    "host_root",
     "is_network",
     "note_used_bytes",
     "open_root",
     "recently_used_bytes",
+    "roots_at",
     "spools_in",
     "subfolders",
     "used_bytes",
@@ -32,7 +35,9 @@ __all__ = [
 
 _MEASURED_S = 1.0
 _measured: dict[Path, tuple[float, int]] = {}
-_NETWORK_TYPES = ("nfs", "lustre", "fuse", "cifs", "smb", "9p", "ceph", "gpfs", "beegfs", "afs")
+_NETWORK_TYPES = (
+    "nfs", "lustre", "fuse", "cifs", "smb", "9p", "ceph", "gpfs", "beegfs", "afs", "virtiofs"
+)  # fmt: skip
 
 
 def default_root() -> Path:
@@ -41,29 +46,67 @@ def default_root() -> Path:
     return Path(f"/var/tmp/penstock-{os.getuid()}")  # noqa: S108 (open_root checks who owns it)
 
 
-def open_root(folder: Path) -> Path:
-    """Return `folder`, created if necessary, as one that only this user can read.
+def open_root(folder: Path, host: str = "") -> Path:
+    """Return `folder`, created if necessary, as one that only this user can read; on a network file
+    system its subfolder of `host` (default: the host name).
 
     Raises PenstockError if it cannot be created or belongs to another user.
     """
     folder = folder.expanduser().absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise PenstockError(
-                f"{folder} is not owned by this user; set PENSTOCK_DIR to a private folder"
-            )
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            folder.chmod(0o700)
-        if is_network(folder) and folder.name != os.uname().nodename:
-            folder = folder / os.uname().nodename
+        _make_private(folder)
+        if (own := host_root(folder, host)) != folder:
+            folder = own
             folder.mkdir(mode=0o700, exist_ok=True)
+            _make_private(folder)
     except OSError as error:
         raise PenstockError(
             f"cannot keep data in {folder}: {error.strerror}; set PENSTOCK_DIR to a local folder"
         ) from error
     return folder
+
+
+def host_root(folder: Path, host: str = "") -> Path:
+    """Where `host` (default: the host name) keeps its data in this folder."""
+    host = host or os.uname().nodename
+    return folder / host if folder.name != host and is_network(folder) else folder
+
+
+def roots_at(folder: Path, host: str = "") -> list[Path]:
+    """Every root at or right below a folder that a person names: a network file system, or a copy of
+    one, has a root for each host. If there is none yet, the one that `open_root` returns.
+
+    Raises PenstockError if one of them belongs to another user.
+    """
+    folder = folder.expanduser().absolute()
+    found = [each for each in (folder, *sorted(subfolders(folder))) if _is_root(each)]
+    try:
+        for each in found:
+            _make_private(each)
+    except OSError as error:
+        raise PenstockError(f"cannot read {folder}: {error.strerror}") from error
+    return found or [open_root(folder, host)]
+
+
+def _make_private(folder: Path) -> None:
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise PenstockError(f"{folder} is not a folder; set PENSTOCK_DIR to a private folder")
+    if found.st_uid != os.getuid():
+        raise PenstockError(
+            f"{folder} belongs to user {found.st_uid} and is not owned by this user, {os.getuid()}; set "
+            "PENSTOCK_DIR to a private folder, or run this as that user"
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        folder.chmod(0o700)
+
+
+def _is_root(folder: Path) -> bool:
+    """Whether data was kept in this folder, in whatever state it is now."""
+    names = ("shipper.lock", "receipts")
+    is_served = any(os.path.exists(f"{folder}/{name}") for name in names)  # noqa: PTH110 (never raises)
+    return is_served or any(folders_in(folder))
 
 
 def is_network(folder: Path) -> bool:
@@ -92,7 +135,7 @@ def spools_in(root: Path) -> Iterator[Path]:
 def folders_in(root: Path) -> Iterator[Path]:
     """Every folder under `root` that holds or held data, including those without their meta file."""
     for folder in subfolders(root):
-        if (folder / "lock").exists() or any(folder.glob("*.seg")):
+        if os.path.exists(f"{folder}/lock") or any(folder.glob("*.seg")):  # noqa: PTH110 (never raises)
             yield folder
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.spool import keeper
-from penstock.spool.meta import Meta, boot_id, load_meta, store_meta
+from penstock.spool.meta import Meta, boot_id, load_meta, pid_namespace, store_meta
 from penstock.spool.record import FIRST_OFFSET, RECORD_HEAD
 from penstock.spool.root import is_network, note_used_bytes, recently_used_bytes
 from penstock.spool.segment import NO_SEGMENT, Segment
@@ -33,6 +33,9 @@ _SEGMENTS_PER_ROOT = 64
 HEADROOM_BYTES = 1 << 20
 """Disk space that writers leave free: the shipper needs a little in order to release any."""
 _ROOM_INTERVAL_S = 0.25
+_TOUCH_S, _SILENT_S = 30.0, 600.0
+"""Without locks: how often a writer touches its lock file, and after which silence it is dead for other
+machines and containers."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Spool:
         self._no_room_until = 0.0
         self._making = threading.Lock()
         self._closed = False
+        self._touch_at = 0.0
         left = take_left(root, meta)
         if left is None:
             self.folder, self._sequence, self.next_step = root / meta.writer, 0, 0
@@ -156,9 +160,14 @@ class Spool:
                 self._ready = self._make(0)
 
     def look(self) -> None:
-        """Call the function given for that."""
-        if not self._closed:
-            self._look(self.folder)
+        """Say that this writer is alive where locks do not, and call the function given for that."""
+        if self._closed:
+            return
+        if not self._mapped and time.monotonic() >= self._touch_at:
+            self._touch_at = time.monotonic() + _TOUCH_S
+            with contextlib.suppress(OSError):  # its folder may have been deleted
+                os.utime(self._lock_fd)
+        self._look(self.folder)
 
     def _make(self, need: int) -> Segment | None:
         now = time.monotonic()
@@ -224,13 +233,17 @@ def is_writer_alive(folder: Path) -> bool:
 
 
 def _is_process_there(folder: Path) -> bool:
-    """Whether the process in the meta file is running, on the host's boot recorded there."""
+    """Whether the process in the meta file is running: by its id where that is valid here, otherwise by
+    when it last touched its lock file."""
     try:
         meta = load_meta(folder)
+        silent_s = time.time() - (folder / "lock").stat().st_mtime
     except (OSError, ValueError):
         return False
-    if meta.boot_id != boot_id() or meta.pid <= 0:
+    if meta.pid <= 0:
         return False
+    if meta.boot_id != boot_id() or meta.pid_namespace not in ("", pid_namespace()):
+        return silent_s < _SILENT_S
     try:
         os.kill(meta.pid, 0)
     except ProcessLookupError:

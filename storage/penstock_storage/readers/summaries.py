@@ -16,7 +16,7 @@ from penstock_storage.clickhouse.schema import DATABASE
 from penstock_storage.contracts.interface import Columns, LaneRow, PointStore
 from penstock_storage.readers.rows import json_number, json_value
 
-__all__ = ["Summary", "read_summaries"]
+__all__ = ["Summary", "read_last_step", "read_summaries"]
 
 _RUNS_PER_STATEMENT = 5_000
 _MAX_JSON_BYTES = 4_096
@@ -72,6 +72,14 @@ async def read_summaries(
             summary.last_step = steps.get(run, summary.last_step)
         found |= read
     return found
+
+
+async def read_last_step(
+    store: PointStore, run: int, lanes: Sequence[LaneRow], rank: int
+) -> int | None:
+    """The highest step that a rank of the run has logged, in any attempt; None if it has logged none."""
+    others = {(run, lane.lane) for lane in lanes if lane.is_system or lane.rank != rank}
+    return (await _read_last_steps(store, [run], others)).get(run)
 
 
 async def _read_last_steps(

@@ -45,6 +45,20 @@ def test_values_are_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.base_url == "http://h"
 
 
+def test_what_a_pod_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("PENSTOCK_RANK", "5")
+    monkeypatch.setenv("PENSTOCK_FINISH_TIMEOUT_S", "7.5")
+    monkeypatch.setenv("PENSTOCK_HOST_NAME", " node-1 ")
+    settings = Settings.resolve(None, {})
+    assert (settings.rank, settings.finish_timeout_s, settings.host_name) == (5, 7.5, "node-1")
+    for wrong in ("a/b", "..", "x" * 256, "a\0b"):
+        with pytest.raises(ValueError, match="host_name"):
+            Settings(host_name=wrong)
+    monkeypatch.setenv("PENSTOCK_HOST_NAME", "../other")
+    assert Settings.resolve(None, {}).host_name == ""
+
+
 def test_impossible_mode() -> None:
     with pytest.raises(ValueError, match="mode"):
         Settings.resolve(None, {"mode": "sideways"})

@@ -11,7 +11,16 @@ from penstock_common.http.openapi import Operation, model_of
 from penstock_common.http.run_models import shown_fields
 from penstock_web.models import Answered, Asked, CommaList
 
-__all__ = ["GET_RUN", "LIST_RUNS", "SEARCH_RUNS", "Run", "Runs", "RunsQuery", "RunsSearch"]
+__all__ = [
+    "GET_RUN",
+    "LIST_RUNS",
+    "SEARCH_RUNS",
+    "Run",
+    "RunQuery",
+    "Runs",
+    "RunsQuery",
+    "RunsSearch",
+]
 
 _LIMIT = Field(100, ge=1, le=1_000, description="Maximum number of runs to return.")
 _OFFSET = Field(
@@ -68,6 +77,15 @@ class Run(model_of(Answered, shown_fields())):  # type: ignore[misc]
     )
 
 
+class RunQuery(Asked):
+    rank: int | None = Field(
+        None,
+        ge=0,
+        lt=2**31,
+        description="Return the `last_step` of this rank, not of the whole run.",
+    )
+
+
 class Runs(Answered):
     runs: list[Run]
     total: int = Field(description="Number of runs that match filter and search, over all pages.")
@@ -87,5 +105,5 @@ SEARCH_RUNS = Operation(
 
 GET_RUN = Operation(
     "GET", "/v1/runs/{entity}/{project}/{run}", "runs", "Get a run",
-    answers={200: Run}, errors=(401, 404, 410), needs_key=False,
+    answers={200: Run}, query=RunQuery, errors=(400, 401, 404, 410), needs_key=False,
 )  # fmt: skip
