@@ -18,7 +18,7 @@ from support.pods.service import running_service
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 
-LONG_LEASE_S = 600
+LONG_LEASE = {"lease_s": 600}
 """A shard that was not released would have no owner for the rest of the test."""
 
 
@@ -26,7 +26,9 @@ LONG_LEASE_S = 600
 async def test_one_of_two(tmp_path: Path, scene: Play, role: str) -> None:
     """SIGTERM of one of two pods. It drains and exits; what it did is done by the other one."""
     async with (
-        running_cluster(tmp_path, gateways=2, workers=2, webs=2, lease_s=LONG_LEASE_S) as cluster,
+        running_cluster(
+            tmp_path, gateways=2, workers=2, webs=2, worker_settings=LONG_LEASE
+        ) as cluster,
         scene(cluster),
     ):
         leaving = next(pod for pod in reversed(cluster.pods) if pod.name.startswith(role))
