@@ -73,7 +73,12 @@ async def _work(
     settings: WorkerSettings, stop: asyncio.Event, given: Surroundings, deaths: Iterable[Death]
 ) -> int:
     points, catalog, watchdog = given.points, given.catalog, given.watchdog
-    await patiently(partial(set_up, catalog, points), stop)
+
+    async def prepare() -> None:
+        with watchdog.extended():
+            await set_up(catalog, points)
+
+    await patiently(prepare, stop)
     # A catalog restored from an older copy must not assign a number twice.
     await patiently(partial(reconcile, catalog, points), stop)
     composed = compose(settings, given)

@@ -84,7 +84,8 @@ async def _serve(arguments: argparse.Namespace, token: str, watchdog: Watchdog) 
     readers = (os.cpu_count() or 1) + 2
     engine = Engine(arguments.path, arguments.memory_bytes, readers, watchdog)
     try:
-        await engine.open()
+        with watchdog.extended():
+            await engine.open()
     except EngineError as error:
         _log.error("cannot open %s: %s", arguments.path, error)
         return _EXIT_IN_USE
