@@ -148,7 +148,7 @@ async def test_a_long_start_is_said_with_each_beat(listener: socket.socket, tmp_
 
     async def main() -> None:
         with watchdog.extended():
-            while b"WATCHDOG=1\nEXTEND_TIMEOUT_USEC=15000000" != await received(listener):
+            while await received(listener) != b"WATCHDOG=1\nEXTEND_TIMEOUT_USEC=15000000":
                 pass
         while await received(listener) != b"WATCHDOG=1":
             pass
