@@ -123,7 +123,11 @@ class Supervisor:
         running = [self._keep(child) for child in self._children]
         try:
             async with metrics_server(
-                self._metrics, watchdog=self._watchdog, pages=pages, socket=page
+                self._metrics,
+                watchdog=self._watchdog,
+                pages=pages,
+                socket=page,
+                listen=self._settings.metrics_listen,
             ):
                 with self._watchdog.extended():
                     await self._first_start(environ)
@@ -176,6 +180,7 @@ class Supervisor:
             "PENSTOCK_HOST": options.host,
             "PENSTOCK_ROOT_PATH": options.root_path,
             "PENSTOCK_REQUIRE_LOGIN": str(int(options.require_login)),
+            "PENSTOCK_METRICS_LISTEN": "",  # the address is this process's own
             "PENSTOCK_METRICS_PEERS": str(folder.socket("x").parent),
             "PENSTOCK_BACKLOG_BYTES": str(queue_bytes * 4 // 5),
             "PENSTOCK_MEMORY_BYTES": str(max(2**30, memory * 2 // 5)),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.marks import SMOKE
-from support.pods.cluster import PORT, Cluster, environ, running_cluster
+from support.pods.cluster import METRICS, PORT, Cluster, environ, running_cluster
 from support.pods.network import network
 from support.pods.pod import Pod, Probes, penstock
 from support.pods.scenes import Play
@@ -60,8 +60,12 @@ async def running_alone(folder: Path) -> AsyncIterator[Cluster]:
         net = parts.enter_context(network())
         host, data = net.host("up"), folder / "data"
         arguments = penstock("up", "--host", host.address, "--port", str(PORT), "--data", str(data))
-        own = environ({"pre_stop_s": 3}) | {"XDG_CONFIG_HOME": str(folder / "config")}
-        pod = Pod("up", host, arguments, own, Probes(PORT), folder / "log")
+        settings: dict[str, object] = {
+            "pre_stop_s": 3,
+            "metrics_listen": f"{host.address}:{METRICS}",
+        }
+        own = environ(settings) | {"XDG_CONFIG_HOME": str(folder / "config")}
+        pod = Pod("up", host, arguments, own, Probes(PORT, METRICS), folder / "log")
         pods = [pod]
 
         async def end() -> None:
@@ -70,12 +74,12 @@ async def running_alone(folder: Path) -> AsyncIterator[Cluster]:
         parts.push_async_callback(end)
         await pod.start()
         service = await parts.enter_async_context(running_service(pod, port=PORT))
-        settings = {
+        stores = {
             "store_url": f"unix://{data / 'run' / 'store.sock'}",
             "store_token": (data / "secrets" / "store_token").read_text(),
         }
         key = (data / "api_key").read_text()
-        yield Cluster(folder, net, host, settings, key, pod, parts, pods, service, service)
+        yield Cluster(folder, net, host, stores, key, pod, parts, pods, service, service)
 
 
 @pytest.mark.smoke

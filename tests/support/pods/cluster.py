@@ -187,8 +187,8 @@ def _store(folder: Path, net: Network, token: str, release: Release) -> Pod:
 
 def _probes(role: str, release: Release) -> Probes:
     if role in ("gateway", "web"):
-        return Probes(PORT)
-    return Probes(METRICS) if release.has_ready_roles else Probes(METRICS, ready_path="/healthz")
+        return Probes(PORT, METRICS)
+    return Probes(METRICS, METRICS, "/readyz" if release.has_ready_roles else "/healthz")
 
 
 @asynccontextmanager

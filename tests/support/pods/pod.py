@@ -32,6 +32,7 @@ class Probes:
     """As in a manifest. The start may take `start_s`; until then liveness is not asked."""
 
     port: int
+    live_port: int
     ready_path: str = "/readyz"
     live_path: str = "/healthz"
     period_s: float = 0.5
@@ -199,8 +200,8 @@ class Pod:
                     restarts, has_started, live, ready = len(self.ended), False, 0, 0
                 began = time.monotonic()
                 is_ready, is_live = await asyncio.gather(
-                    self._asked(session, self.probes.ready_path),
-                    self._asked(session, self.probes.live_path),
+                    self._asked(session, self.probes.port, self.probes.ready_path),
+                    self._asked(session, self.probes.live_port, self.probes.live_path),
                 )
                 ready = 0 if is_ready else ready + 1
                 if is_ready or ready >= self.probes.failures:
@@ -217,8 +218,8 @@ class Pod:
                 if not self.is_ready and self.was_ready:
                     self.unready_s += time.monotonic() - began
 
-    async def _asked(self, session: aiohttp.ClientSession, path: str) -> bool:
-        url = f"http://{self.address}:{self.probes.port}{path}"
+    async def _asked(self, session: aiohttp.ClientSession, port: int, path: str) -> bool:
+        url = f"http://{self.address}:{port}{path}"
         try:
             async with session.get(url) as reply:
                 return reply.status == 200
