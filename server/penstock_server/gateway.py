@@ -16,6 +16,7 @@ from penstock.wire import DEFAULT_LIMITS
 from penstock_common.http.auth import KeyAuthenticator
 from penstock_common.http.bodies import BODIES, BodyReader
 from penstock_common.http.errors import OPEN_REQUESTS, harden, middleware
+from penstock_common.http.exporter import metrics_server
 from penstock_common.http.proxies import PROXIES, Proxies
 from penstock_common.http.routes import Routes
 from penstock_common.process import logs
@@ -70,10 +71,12 @@ async def build(
     settings: GatewaySettings,
     stop: asyncio.Event,
     watchdog: Watchdog | None = None,
+    metrics: GatewayMetrics | None = None,
 ) -> AsyncIterator[tuple[web.Application, GatewayMetrics]]:
     """The application with all its dependencies, closed at the end of the block."""
     watchdog = watchdog or Watchdog(patience_s=settings.patience_s)
-    keys, metrics, activity = RedisKeys(settings.prefix), GatewayMetrics(), Activity()
+    metrics = metrics or GatewayMetrics()
+    keys, activity = RedisKeys(settings.prefix), Activity()
     redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
     pipe = Pipe(settings.redis_url, timeout_s=settings.queue_timeout_s)
     points = open_points(settings.store_url, settings.store_token)
@@ -274,8 +277,18 @@ async def _main(settings: GatewaySettings, watchdog: Watchdog) -> None:
     stop = stop_on_signals(asyncio.get_running_loop())
     is_shared = _LISTEN_FD in os.environ
     with contextlib.suppress(ToldToStop):
-        building = build(settings, stop, watchdog)
-        await serve(building, settings, _listener(settings), stop, watchdog, is_shared=is_shared)
+        # Probes at its address are answered from the start, and also when every connection is taken.
+        metrics = GatewayMetrics()
+        async with metrics_server(
+            metrics,
+            watchdog=watchdog,
+            socket=settings.metrics_socket,
+            listen=settings.metrics_listen,
+        ):
+            building = build(settings, stop, watchdog, metrics)
+            await serve(
+                building, settings, _listener(settings), stop, watchdog, is_shared=is_shared
+            )
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from aiohttp import web
 
 from penstock.errors import Broken
 from penstock_common.http.errors import OPEN_REQUESTS
-from penstock_common.http.exporter import metrics_server
 from penstock_common.process.lifecycle import raise_file_limit, spare_collector
 from penstock_common.process.metrics import GatewayMetrics
 from penstock_common.process.settings import GatewaySettings
@@ -63,21 +62,15 @@ async def serve(
             keepalive_timeout=_KEEPALIVE_S,
             access_log=None,
         )
-        async with metrics_server(
-            metrics,
-            watchdog=watchdog,
-            socket=settings.metrics_socket,
-            listen=settings.metrics_listen,
-        ):
-            await entrance.lead_to(limiter)
-            listening = early or await _listen(entrance, listener)
-            spare_collector()
-            watchdog.ready()
-            await stop.wait()
-            watchdog.stopping()
-            await asyncio.sleep(settings.pre_stop_s)
-            listening.close()
-            await _leave(runner, settings.drain_s)
+        await entrance.lead_to(limiter)
+        listening = early or await _listen(entrance, listener)
+        spare_collector()
+        watchdog.ready()
+        await stop.wait()
+        watchdog.stopping()
+        await asyncio.sleep(settings.pre_stop_s)
+        listening.close()
+        await _leave(runner, settings.drain_s)
 
 
 async def _listen(entrance: Entrance, listener: socket.socket) -> asyncio.Server:

@@ -125,8 +125,10 @@ class Supervisor:
                     peers=self._peers,
                 ),
             ):
-                await self._first_start(environ)
-                if await self._wait_ready(stop):
+                with self._watchdog.extended():
+                    await self._first_start(environ)
+                    is_ready = await self._wait_ready(stop)
+                if is_ready:
                     on_ready(self.url, self._folder.api_key.read_text())
                     self._is_ready = True
                     self._write_state()
@@ -279,7 +281,8 @@ class Supervisor:
             )
 
     async def _wait_ready(self, stop: asyncio.Event) -> bool:
-        """True once every part responds; False if stopped before."""
+        """True once every part responds; False if stopped before. Parts that load or upgrade a lot may take
+        longer than the others."""
         deadline = time.monotonic() + _READY_TIMEOUT_S
         host, port = self._listener.getsockname()[:2]
         url = f"http://{reachable_at(host)}:{port}/readyz"
@@ -294,6 +297,7 @@ class Supervisor:
                 except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
                     pass
                 self._require_queue()
+                deadline = max(deadline, *(child.extended_to for child in self._children))
                 if time.monotonic() > deadline:
                     raise Rejected(
                         f"not ready after {_READY_TIMEOUT_S:.0f} s",

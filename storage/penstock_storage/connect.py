@@ -5,6 +5,8 @@ from __future__ import annotations
 from penstock_common.process.bounds import DEFAULT_BOUNDS, Bounds
 from penstock_storage.catalog import SqlCatalog
 from penstock_storage.clickhouse.client import ClickHouse
+from penstock_storage.contracts.catalog import Catalog
+from penstock_storage.contracts.interface import PointStore
 
 __all__ = ["open_catalog", "open_points", "set_up"]
 
@@ -19,12 +21,12 @@ def open_catalog(url: str, bounds: Bounds = DEFAULT_BOUNDS) -> SqlCatalog:
     return SqlCatalog(url, bounds=bounds)
 
 
-async def set_up(catalog: SqlCatalog, points: ClickHouse) -> None:
+async def set_up(catalog: Catalog, points: PointStore) -> None:
     """Create both stores, or upgrade them, in one process at a time: others wait.
 
     It may be killed anywhere and continues at the next start: the catalog's revisions are one transaction,
     and each statement for the point store may be repeated.
     """
-    async with catalog.database.setup_alone():
+    async with catalog.setup_alone():
         await catalog.setup()
         await points.setup()

@@ -55,8 +55,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         result: str = report.outcome
         if result == "skipped" and isinstance(report.longrepr, tuple):
             result = f"not run: {report.longrepr[2].removeprefix('Skipped: ')}"
-        figures = known.get("figures", [""] * 4)
-        _results[report.nodeid] = (known["scene"], *figures, f"{result}, {report.duration:.0f} s")
+        figures = map(str, known.get("figures") or [""] * 4)  # type: ignore[call-overload]
+        line = [str(known["scene"]), *figures, f"{result}, {report.duration:.0f} s"]
+        _results[report.nodeid] = tuple(line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -20,7 +20,7 @@ from support.pods.scenes import Play
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(360)]
 
 CUT_S = float(os.environ.get("PENSTOCK_TEST_CUT_S", "60"))
-LONG_LEASE_S = 600
+LONG_LEASE = {"lease_s": 600}
 
 
 async def posted(cluster: Cluster, pod: Pod) -> tuple[int, str]:
@@ -76,7 +76,7 @@ async def test_a_worker_from_the_store(tmp_path: Path, scene: Play) -> None:
 async def test_sigterm_while_cut_off(tmp_path: Path, scene: Play) -> None:
     """SIGTERM of a worker that is cut off from the store. It gives its shards to the other one and exits."""
     async with (
-        running_cluster(tmp_path, workers=2, lease_s=LONG_LEASE_S) as cluster,
+        running_cluster(tmp_path, workers=2, worker_settings=LONG_LEASE) as cluster,
         scene(cluster) as playing,
     ):
         pod, other = cluster.workers

@@ -21,7 +21,9 @@ def net() -> Iterator[Network]:
         yield made
 
 
-@pytest.mark.parametrize(("role", "port"), [("gateway", PORT), ("web", PORT), ("worker", METRICS)])
+@pytest.mark.parametrize(
+    ("role", "port"), [("gateway", PORT), ("gateway", METRICS), ("web", PORT), ("worker", METRICS)]
+)
 async def test_a_role_that_waits_is_alive_and_leaves_at_once(
     net: Network, tmp_path: Path, role: str, port: int
 ) -> None:
@@ -39,7 +41,7 @@ async def test_a_role_that_waits_is_alive_and_leaves_at_once(
         "secret": "secret",
     }
     pod = Pod(
-        role, host, penstock(role), environ(own), Probes(port, period_s=0.1), tmp_path / "log"
+        role, host, penstock(role), environ(own), Probes(port, port, period_s=0.1), tmp_path / "log"
     )
     try:
         pod.begin()

@@ -11,7 +11,7 @@ from support.pods.scenes import Play
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 
-LONG_LEASE_S = 600
+LONG_LEASE = {"lease_s": 600}
 """A shard that was not released would have no owner for the rest of the test."""
 
 
@@ -29,8 +29,7 @@ async def spread_over(cluster: Cluster, count: int) -> None:
 @pytest.mark.parametrize("role", ["gateway", "web"])
 async def test_new_pods_come_first(tmp_path: Path, scene: Play, role: str) -> None:
     """Rolling restart, one more pod at a time (maxSurge 1, maxUnavailable 0)."""
-    counts = {"gateways": 2, "webs": 2}
-    async with running_cluster(tmp_path, **counts) as cluster, scene(cluster):
+    async with running_cluster(tmp_path, gateways=2, webs=2) as cluster, scene(cluster):
         for pod in [each for each in cluster.pods if each.name.startswith(role)]:
             await cluster.start(role)
             await cluster.retire(pod)
@@ -40,24 +39,24 @@ async def test_new_pods_come_first(tmp_path: Path, scene: Play, role: str) -> No
 async def test_workers_one_by_one(tmp_path: Path, scene: Play) -> None:
     """Rolling restart of workers, one after the other (maxUnavailable 1)."""
     async with (
-        running_cluster(tmp_path, workers=2, lease_s=LONG_LEASE_S) as cluster,
+        running_cluster(tmp_path, workers=2, worker_settings=LONG_LEASE) as cluster,
         scene(cluster),
     ):
         for pod in list(cluster.workers):
             await cluster.retire(pod)
             await spread_over(cluster, 1)
-            await cluster.start("worker", lease_s=LONG_LEASE_S)
+            await cluster.start("worker", settings=LONG_LEASE)
             await spread_over(cluster, 2)
 
 
 async def test_up_and_down(tmp_path: Path, scene: Play) -> None:
     """1 to 4 to 1 gateways and workers."""
     async with (
-        running_cluster(tmp_path, gateways=1, workers=1, lease_s=LONG_LEASE_S) as cluster,
+        running_cluster(tmp_path, gateways=1, workers=1, worker_settings=LONG_LEASE) as cluster,
         scene(cluster) as playing,
     ):
         more = [cluster.start("gateway") for _ in range(3)]
-        more += [cluster.start("worker", lease_s=LONG_LEASE_S) for _ in range(3)]
+        more += [cluster.start("worker", settings=LONG_LEASE) for _ in range(3)]
         await asyncio.gather(*more)
         await cluster.ingest.leads_to(*cluster.ingest.pods)
         await spread_over(cluster, 4)

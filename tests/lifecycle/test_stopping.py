@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.marks import SMOKE
-from support.pods.cluster import PORT, Cluster, environ, running_cluster
+from support.pods.cluster import METRICS, PORT, Cluster, environ, running_cluster
 from support.pods.network import network
 from support.pods.pod import Pod, Probes, penstock
 from support.pods.scenes import Play
@@ -18,7 +18,7 @@ from support.pods.service import running_service
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 
-LONG_LEASE_S = 600
+LONG_LEASE = {"lease_s": 600}
 """A shard that was not released would have no owner for the rest of the test."""
 
 
@@ -26,7 +26,9 @@ LONG_LEASE_S = 600
 async def test_one_of_two(tmp_path: Path, scene: Play, role: str) -> None:
     """SIGTERM of one of two pods. It drains and exits; what it did is done by the other one."""
     async with (
-        running_cluster(tmp_path, gateways=2, workers=2, webs=2, lease_s=LONG_LEASE_S) as cluster,
+        running_cluster(
+            tmp_path, gateways=2, workers=2, webs=2, worker_settings=LONG_LEASE
+        ) as cluster,
         scene(cluster),
     ):
         leaving = next(pod for pod in reversed(cluster.pods) if pod.name.startswith(role))
@@ -58,8 +60,12 @@ async def running_alone(folder: Path) -> AsyncIterator[Cluster]:
         net = parts.enter_context(network())
         host, data = net.host("up"), folder / "data"
         arguments = penstock("up", "--host", host.address, "--port", str(PORT), "--data", str(data))
-        own = environ({"pre_stop_s": 3}) | {"XDG_CONFIG_HOME": str(folder / "config")}
-        pod = Pod("up", host, arguments, own, Probes(PORT), folder / "log")
+        settings: dict[str, object] = {
+            "pre_stop_s": 3,
+            "metrics_listen": f"{host.address}:{METRICS}",
+        }
+        own = environ(settings) | {"XDG_CONFIG_HOME": str(folder / "config")}
+        pod = Pod("up", host, arguments, own, Probes(PORT, METRICS), folder / "log")
         pods = [pod]
 
         async def end() -> None:
@@ -68,12 +74,12 @@ async def running_alone(folder: Path) -> AsyncIterator[Cluster]:
         parts.push_async_callback(end)
         await pod.start()
         service = await parts.enter_async_context(running_service(pod, port=PORT))
-        settings = {
+        stores = {
             "store_url": f"unix://{data / 'run' / 'store.sock'}",
             "store_token": (data / "secrets" / "store_token").read_text(),
         }
         key = (data / "api_key").read_text()
-        yield Cluster(folder, net, host, settings, key, pod, parts, pods, service, service)
+        yield Cluster(folder, net, host, stores, key, pod, parts, pods, service, service)
 
 
 @pytest.mark.smoke

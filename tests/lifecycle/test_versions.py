@@ -25,7 +25,7 @@ from penstock_storage.catalog.migrations import HEAD
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(420)]
 
 KILLED_AFTER_S = (0.5, 1.0, 1.5, 2.0)
-LONG_LEASE_S = 600
+LONG_LEASE = {"lease_s": 600}
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ async def revision(url: str) -> str:
 
 async def roll(cluster: Cluster, role: str, release: Release) -> None:
     """Replace every pod of this role by one of this version, the new one first."""
-    settings = {"lease_s": LONG_LEASE_S} if role == "worker" else {}
+    settings = LONG_LEASE if role == "worker" else {}
     for pod in [each for each in cluster.pods if each.name.startswith(role)]:
-        await cluster.start(role, release=release, **settings)
+        await cluster.start(role, release=release, settings=settings)
         await cluster.retire(pod)
 
 
@@ -70,14 +70,14 @@ async def test_upgrade_and_roll_back(
     async with (
         new_catalog(kind, tmp_path) as url,
         running_cluster(
-            tmp_path, catalog_url=url, release=earlier, lease_s=LONG_LEASE_S
+            tmp_path, catalog_url=url, release=earlier, worker_settings=LONG_LEASE
         ) as cluster,
         scene(cluster) as playing,
     ):
         before = await revision(url)
         assert before < HEAD
         for after_s in KILLED_AFTER_S:
-            pod = cluster.pod("worker", lease_s=10)
+            pod = cluster.pod("worker")
             pod.begin()
             await asyncio.sleep(after_s)
             await cluster.retire(pod, grace_s=0)

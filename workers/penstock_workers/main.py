@@ -25,6 +25,8 @@ from penstock_common.process.patience import ToldToStop, patiently
 from penstock_common.process.settings import WorkerSettings, load
 from penstock_common.process.watchdog import Watchdog, watchdog_of
 from penstock_common.queue.connection import connect
+from penstock_storage.catalog import SqlCatalog
+from penstock_storage.clickhouse.client import ClickHouse
 from penstock_storage.connect import open_catalog, open_points, set_up
 from penstock_storage.names import reconcile
 from penstock_workers.composition import Surroundings, compose
@@ -62,12 +64,17 @@ async def _run(
         catalog = open_catalog(settings.catalog_url, settings.bounds)
         given = Surroundings(redis, points, catalog, recorder, watchdog, metrics)
         try:
-            await patiently(partial(set_up, catalog, points), stop)
+            await patiently(partial(_prepare, watchdog, catalog, points), stop)
             return await _work(settings, stop, given, deaths)
         except ToldToStop:
             return 0
         finally:
             await close_all(redis.aclose, points.close, catalog.close)
+
+
+async def _prepare(watchdog: Watchdog, catalog: SqlCatalog, points: ClickHouse) -> None:
+    with watchdog.extended():  # an upgrade of much data takes its time
+        await set_up(catalog, points)
 
 
 async def _work(

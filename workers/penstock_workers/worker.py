@@ -84,8 +84,8 @@ class Worker:
             await self._recovery.back_off(stop)
 
     async def _work(self, stop: asyncio.Event) -> None:
-        """Turn until told to stop. The batches in hand may still be stored, unless that takes too long: then
-        they stay queued, and the next owner of the shards stores them."""
+        """Turn until `stop` is set. The batches in hand then may still be stored, unless that takes too long:
+        they stay queued, and the next owner of their shards stores them."""
         turning = asyncio.create_task(self._turn_until(stop), name="turns")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         await asyncio.wait([turning, stopped], return_when=asyncio.FIRST_COMPLETED)

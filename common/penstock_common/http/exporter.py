@@ -104,8 +104,8 @@ def live_response(problem: str) -> web.Response:
 
 
 def ready_response(*, is_ready: bool) -> web.Response:
-    """The reply of a role's `/readyz`: whether it has what it needs to work, and is not about to
-    stop."""
+    """The reply of a role's `/readyz`: whether it has what it needs to work, and is not shutting
+    down."""
     body = {"status": "ready" if is_ready else "starting or stopping"}
     return json_response(body, status=200 if is_ready else 503)
 

@@ -15,12 +15,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from penstock.errors import Rejected
-from penstock_common.process.notify import ALIVE, READY, STOPPING, Notifier
+from penstock_common.process.notify import ALIVE, EXTEND, READY, STOPPING, Notifier
 
 __all__ = ["EXIT_FAILED", "PATIENCE_S", "Watchdog", "WatchedPart", "end_process", "watchdog_of"]
 
@@ -75,6 +75,7 @@ class Watchdog:
         self._parts: dict[str, WatchedPart] = {}
         self._failure = ""
         self._is_ready = False
+        self._is_extended = False
         waits = [each for each in (patience_s, self._notifier.watchdog_s) if each > 0]
         self._every_s = min(waits, default=PATIENCE_S) / _LOOKS
 
@@ -112,6 +113,15 @@ class Watchdog:
         """This process is ready for work."""
         self._is_ready = True
         self._notifier.tell(READY)
+
+    @contextmanager
+    def extended(self) -> Iterator[None]:
+        """While the block runs, the start may take any time: stores are being loaded or upgraded."""
+        self._is_extended = True
+        try:
+            yield
+        finally:
+            self._is_extended = False
 
     def stopping(self) -> None:
         """This process is shutting down."""
@@ -157,7 +167,7 @@ class Watchdog:
         checked = time.monotonic()
         while True:
             if self.check(min(time.monotonic() - checked, 2 * self._every_s)):
-                self._notifier.tell(ALIVE)
+                self._notifier.tell(ALIVE, *([EXTEND] if self._is_extended else []))
             checked = time.monotonic()
             await asyncio.sleep(self._every_s)
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 from support.pods.network import Host, Network, network
@@ -67,7 +68,7 @@ class Cluster:
         release: Release = CURRENT,
         wrapper: Sequence[str] = (),
         arguments: Sequence[str] = (),
-        **settings: object,
+        settings: Mapping[str, object] | None = None,
     ) -> Pod:
         """A pod of this role that has not been started. Its Redis and store are reached over the network."""
         name = f"{role}-{sum(each.name.startswith(role) for each in self.pods)}"
@@ -82,7 +83,7 @@ class Cluster:
             "metrics_listen": f"{host.address}:{METRICS}",
             "worker_folder": folder,
             **({"commit_rest_s": 1} if role == "worker" else {}),
-            **settings,
+            **(settings or {}),
         }
         pod = Pod(
             name, host, penstock(role, *arguments), environ(own, release), _probes(role, release),
@@ -91,9 +92,9 @@ class Cluster:
         self.pods.append(pod)
         return pod
 
-    async def start(self, role: str, **options: object) -> Pod:
+    async def start(self, role: str, **options: Any) -> Pod:
         """Start one more pod of this role, wait until it is ready, and add it to its service."""
-        pod = await self.pod(role, **options).start()  # type: ignore[arg-type]
+        pod = await self.pod(role, **options).start()
         if (service := {"gateway": self.gateways, "web": self.webs}.get(role)) is not None:
             service.add(pod)
         return pod
@@ -117,7 +118,7 @@ class Cluster:
         """The name of each shard's owner, '' where there is none."""
         redis, keys = self.redis(), RedisKeys()
         try:
-            leases = await redis.mget([keys.lease(shard) for shard in range(SHARDS)])
+            leases: list[Any] = await redis.mget([keys.lease(shard) for shard in range(SHARDS)])
         finally:
             await redis.aclose()
         return [lease.decode().rpartition(":")[0] if lease else "" for lease in leases]
@@ -139,7 +140,7 @@ async def running_cluster(
     webs: int = 1,
     catalog_url: str = "",
     release: Release = CURRENT,
-    **worker_settings: object,
+    worker_settings: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Cluster]:
     """A cluster that takes data and serves charts. Its catalog is SQLite in a file unless a URL is given."""
     async with AsyncExitStack() as parts:
@@ -163,7 +164,7 @@ async def running_cluster(
         )
         cluster = Cluster(folder, net, redis_host, settings, key, store, parts, pods)
         started = [
-            cluster.pod("worker", release=release, **worker_settings) for _ in range(workers)
+            cluster.pod("worker", release=release, settings=worker_settings) for _ in range(workers)
         ]
         doors = [cluster.pod("gateway", release=release) for _ in range(gateways)]
         pages = [cluster.pod("web", release=release) for _ in range(webs)]
@@ -186,8 +187,8 @@ def _store(folder: Path, net: Network, token: str, release: Release) -> Pod:
 
 def _probes(role: str, release: Release) -> Probes:
     if role in ("gateway", "web"):
-        return Probes(PORT)
-    return Probes(METRICS) if release.has_ready_roles else Probes(METRICS, ready_path="/healthz")
+        return Probes(PORT, METRICS)
+    return Probes(METRICS, METRICS, "/readyz" if release.has_ready_roles else "/healthz")
 
 
 @asynccontextmanager

@@ -90,7 +90,7 @@ def memory_group(name: str) -> Iterator[MemoryGroup]:
 
 def _place(name: str) -> tuple[Path, str, str]:
     """Where a new group goes, and what its files are called in this version of control groups."""
-    own = {}
+    own: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         own |= dict.fromkeys(controllers.split(","), path)

@@ -32,6 +32,7 @@ class Probes:
     """As in a manifest. The start may take `start_s`; until then liveness is not asked."""
 
     port: int
+    live_port: int
     ready_path: str = "/readyz"
     live_path: str = "/healthz"
     period_s: float = 0.5
@@ -115,7 +116,7 @@ class Pod:
             while self.is_ready:
                 await asyncio.sleep(0.02)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it to process 1."""
         with suppress(ProcessLookupError, FileNotFoundError, IndexError):
             os.kill(self.pid, number)
@@ -134,12 +135,12 @@ class Pod:
         assert process is not None
         was_killed = grace_s == 0
         if process.returncode is None:
-            self.signal(signal.SIGKILL if was_killed else signal.SIGTERM)
+            self.send(signal.SIGKILL if was_killed else signal.SIGTERM)
         try:
             code = await asyncio.wait_for(asyncio.shield(process.wait()), max(grace_s, 10))
         except TimeoutError:
             was_killed = True
-            self.signal(signal.SIGKILL)
+            self.send(signal.SIGKILL)
             code = await process.wait()
         took_s = time.monotonic() - started
         await self._stop_kubelet()
@@ -163,7 +164,7 @@ class Pod:
         """Start the container again whenever it ends."""
         for pause_s in (*_BACK_OFF_S, *(_BACK_OFF_S[-1:] * 100)):
             await asyncio.sleep(pause_s)
-            if self.is_terminating:
+            if self._is_over():
                 return
             with self.log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
@@ -182,9 +183,12 @@ class Pod:
             code = await self._process.wait()
             self.is_ready = False
             self.ended.append(Ended(code))
-            if self.is_terminating:
+            if self._is_over():
                 return
         raise AssertionError(f"{self.name} ended a hundred times")
+
+    def _is_over(self) -> bool:
+        return self.is_terminating
 
     async def _probe(self) -> None:
         timeout = aiohttp.ClientTimeout(total=self.probes.timeout_s)
@@ -196,8 +200,8 @@ class Pod:
                     restarts, has_started, live, ready = len(self.ended), False, 0, 0
                 began = time.monotonic()
                 is_ready, is_live = await asyncio.gather(
-                    self._asked(session, self.probes.ready_path),
-                    self._asked(session, self.probes.live_path),
+                    self._asked(session, self.probes.port, self.probes.ready_path),
+                    self._asked(session, self.probes.live_port, self.probes.live_path),
                 )
                 ready = 0 if is_ready else ready + 1
                 if is_ready or ready >= self.probes.failures:
@@ -208,14 +212,14 @@ class Pod:
                 live = 0 if is_live or not has_started else live + 1
                 self.live_failures += live > 0 and not self.is_terminating
                 if live >= self.probes.failures and not (self.is_terminating or self.is_lost):
-                    self.signal(signal.SIGKILL)
+                    self.send(signal.SIGKILL)
                     live = 0
                 await asyncio.sleep(self.probes.period_s)
                 if not self.is_ready and self.was_ready:
                     self.unready_s += time.monotonic() - began
 
-    async def _asked(self, session: aiohttp.ClientSession, path: str) -> bool:
-        url = f"http://{self.address}:{self.probes.port}{path}"
+    async def _asked(self, session: aiohttp.ClientSession, port: int, path: str) -> bool:
+        url = f"http://{self.address}:{port}{path}"
         try:
             async with session.get(url) as reply:
                 return reply.status == 200
