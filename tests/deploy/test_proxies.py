@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,11 @@ def test_an_upload_that_breaks_off_leaves_nothing(
 def test_live_events_come_at_once_and_silence_does_not_end_them(
     visitor: Visitor, proxy: ReverseProxy
 ) -> None:
+    watch(visitor, proxy)
+
+
+def watch(visitor: Visitor, proxy: ReverseProxy) -> None:
+    """Follow a project through some silence, and see what happens before and after it."""
     created(visitor, f"live-{proxy.kind}")
     connection, stream = open_stream(visitor, proxy)
     try:
@@ -178,6 +183,28 @@ def beats_during(stream: http.client.HTTPResponse, seconds: float) -> list[bytes
 def send_rows(visitor: Visitor, run: str, step: int) -> None:
     rows = [{"step": step, "loss": 0.5}]
     visitor.ask("/v1/batches?wait=committed", {"project": PROJECT, "run": run, "rows": rows})
+
+
+@pytest.mark.parametrize("kind", ALL[:2])
+def test_live_streams_outlive_idle_timeouts_that_heartbeats_keep_away(
+    kind: str, up: Up, tmp_path: Path
+) -> None:
+    """Of the two proxies that have one. It is an hour; here less than the silence, and then less than the
+    time between heartbeats."""
+    for idle_s, survives in ((20, True), (10, False)):
+        folder = tmp_path / str(idle_s)
+        folder.mkdir()
+
+        def shorter(text: str, idle_s: int = idle_s) -> str:
+            assert " 1h" in text
+            return text.replace(" 1h", f" {idle_s}s")
+
+        with (
+            running_reverse_proxy(kind, folder, port_of(up), shorter) as proxy,
+            visiting(proxy, up, folder) as visitor,
+            nullcontext() if survives else pytest.raises((AssertionError, OSError)),
+        ):
+            watch(visitor, proxy)
 
 
 def test_large_headers_pass_and_huge_ones_are_refused(visitor: Visitor) -> None:
