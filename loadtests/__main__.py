@@ -33,11 +33,13 @@ _STOP_S = 20
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the load goes; `stack` is the server started for it, if any."""
+    """Where the load goes; `stack` is the server started for it, if any. `processes` of locust send it
+    together, one if 0."""
 
     url: str
     api_key: str
     stack: Stack | None
+    processes: int = 0
 
 
 def main() -> int:
@@ -48,28 +50,38 @@ def main() -> int:
     parser.add_argument(
         "--host", default="", help="a server that runs already; its key is PENSTOCK_API_KEY"
     )
+    parser.add_argument(
+        "--processes", type=int, default=0, help="locust workers that share the load"
+    )
     arguments = parser.parse_args()
-    names = list(SHAPES) if arguments.shape == "all" else [arguments.shape]
-    if unknown := [name for name in names if name not in SHAPES]:
-        parser.error(f"there is no shape {unknown[0]!r}; there are {', '.join(SHAPES)}")
     is_good = True
-    for name in names:
-        with _target(arguments.host) as target:
-            is_good &= _run(name, arguments.seconds, target)
+    for name in shape_names(parser, arguments.shape):
+        with _target(arguments.host, arguments.processes) as target:
+            is_good &= run_shape(name, arguments.seconds, target)
     return 0 if is_good else 1
 
 
+def shape_names(parser: argparse.ArgumentParser, wanted: str) -> list[str]:
+    """The shapes that an argument names; one that there is not ends the process."""
+    names = list(SHAPES) if wanted == "all" else [wanted]
+    if unknown := [name for name in names if name not in SHAPES]:
+        parser.error(f"there is no shape {unknown[0]!r}; there are {', '.join(SHAPES)}")
+    return names
+
+
 @contextmanager
-def _target(host: str) -> Iterator[Target]:
+def _target(host: str, processes: int) -> Iterator[Target]:
     if host:
         # From the environment: arguments are seen by everyone on the machine.
-        yield Target(host.rstrip("/"), os.environ.get("PENSTOCK_API_KEY", ""), None)
+        yield Target(host.rstrip("/"), os.environ.get("PENSTOCK_API_KEY", ""), None, processes)
         return
     with running() as stack:
-        yield Target(stack.url, stack.api_key, stack)
+        yield Target(stack.url, stack.api_key, stack, processes)
 
 
-def _run(name: str, seconds: float, target: Target) -> bool:
+def run_shape(name: str, seconds: float, target: Target) -> bool:
+    """Run one shape and print its figures; False if a point is missing, duplicated or altered, or a request
+    failed."""
     suffix = f"-{secrets.token_hex(3)}"
     shape = load_shape(name, suffix)
     print(f"\n{name}: {shape.text}, {seconds:.0f} s", flush=True)
@@ -91,6 +103,9 @@ def _run(name: str, seconds: float, target: Target) -> bool:
         is_clean &= result.is_clean
         print(f"  ledger, {kind.name}: {result}")
     print(f"  {points / seconds:,.0f} points/s acknowledged; {refused} requests asked to wait")
+    if target.processes:
+        print(f"  sent by {len(found['processes'])} locust workers")
+        is_clean &= len(found["processes"]) == target.processes
     if not found["writers"]:
         print("  nothing was sent")
     return is_clean and not failures and bool(found["writers"])
@@ -111,13 +126,14 @@ def _locust(name: str, suffix: str, seconds: float, target: Target) -> dict[str,
             sys.executable, "-m", "locust", "-f", str(Path(__file__).parent / "locustfile.py"),
             "--headless", "--host", target.url, "--stop-timeout", str(_STOP_S),
             "--loglevel", "WARNING", "--exit-code-on-error", "0",
+            *(["--processes", str(target.processes)] if target.processes else []),
         ]  # fmt: skip
         done = subprocess.run(
             command, env=environ, capture_output=True, text=True, timeout=seconds + 120
         )
         if done.returncode:
             raise RuntimeError(f"locust ended with {done.returncode}: {done.stderr[-2000:]}")
-        found: dict[str, Any] = {"writers": [], "requests": [], "errors": []}
+        found: dict[str, Any] = {"writers": [], "requests": [], "errors": [], "processes": []}
         for path in Path(folder).glob("*.json"):
             for part, rows in json.loads(path.read_text()).items():
                 found[part] += rows

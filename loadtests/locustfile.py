@@ -26,6 +26,7 @@ from locust import (
     events,
     task,
 )
+from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests.shapes import Kind, load_shape
 from penstock.wire import CONTENT_TYPE, join_batches
@@ -37,6 +38,7 @@ _KEY = os.environ.get("LOAD_API_KEY", os.environ.get("PENSTOCK_API_KEY", ""))
 _LEDGER = os.environ.get("LOAD_LEDGER", "")
 _PREPARED = 40
 _BUSY = (429, 503)
+_STEP = "load_step"
 
 
 class Writer(FastHttpUser):
@@ -132,12 +134,25 @@ class Load(LoadTestShape):
         step = _SHAPE.at(self.get_run_time() / _SECONDS)  # type: ignore[no-untyped-call]
         if step is None:
             return None
+        if Load.step != step and isinstance(self.runner, MasterRunner):
+            self.runner.send_message(_STEP, {"step": step})
         Load.step = step
         _, users, rate = _SHAPE.steps[step]
         there: list[type[User]] = [
             user for user, first in zip(_USERS, _SHAPE.kinds_from, strict=True) if first <= step
         ]
         return users, rate, there
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def _follow_steps(environment: Any, **_: object) -> None:
+    """Only the master of several processes knows the time."""
+
+    def follow(msg: Any, **_: object) -> None:
+        Load.step = int(msg.data["step"])
+
+    if isinstance(environment.runner, WorkerRunner):
+        environment.runner.register_message(_STEP, follow)
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
@@ -167,4 +182,7 @@ def _write_ledger(environment: Any, **_: object) -> None:
     ]
     errors = [str(error.to_dict()) for error in environment.stats.errors.values()]
     content = {"writers": writers, "requests": requests, "errors": errors}
+    if isinstance(environment.runner, WorkerRunner):
+        # Its master has the figures.
+        content = {"writers": writers, "processes": [os.getpid()] if writers else []}
     Path(_LEDGER, f"{os.getpid()}.json").write_text(json.dumps(content))

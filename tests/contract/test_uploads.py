@@ -117,6 +117,18 @@ async def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     assert (old.exists(), young.exists()) == (False, True)
 
 
+async def test_what_killed_processes_left_for_a_bucket_is_removed(temporary: Path) -> None:
+    """Those of uploads alone: the folder is everyone's."""
+    old, young = temporary / "penstock-upload-old", temporary / "penstock-upload-young"
+    others = temporary / "others"
+    for path in (old, young, others):
+        path.write_bytes(b"x")
+    for path in (old, others):
+        os.utime(path, (time.time() - 90_000, time.time() - 90_000))
+    await receive(chunks_of(b"y"), ObjectBlobStore(MemoryStore()), limit_bytes=LIMIT)
+    assert set(files_in(temporary)) == {young, others}
+
+
 async def test_other_work_goes_on_while_a_large_body_is_hashed(tmp_path: Path) -> None:
     """Counted, not timed: the loop turns while each piece is written and hashed."""
     blobs, turns, done = open_blobs(str(tmp_path)), 0, False

@@ -26,6 +26,7 @@ from penstock_storage.blobs.blob_store import BlobStore
 __all__ = ["Uploaded", "receive"]
 
 _PIECE_BYTES = 2**20
+_PREFIX = "penstock-upload-"
 _LEFTOVER_S = 24 * 3600.0  # a file that was last written this long ago is abandoned
 
 
@@ -84,8 +85,10 @@ class _Incoming:
     def __init__(self, folder: Path | None) -> None:
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sweep(folder)
-        descriptor, path = tempfile.mkstemp(prefix="penstock-upload-", dir=folder)
+            _sweep(folder, prefix="")
+        else:
+            _sweep(Path(tempfile.gettempdir()), prefix=_PREFIX)  # others write there, too
+        descriptor, path = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
         self.path = Path(path)
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
         self._sha256 = hashlib.sha256()
@@ -114,10 +117,11 @@ class _Incoming:
         self.path.unlink(missing_ok=True)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove files left behind by killed processes."""
+def _sweep(folder: Path, *, prefix: str) -> None:
+    """Remove files left behind by killed processes whose names begin like this."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):
-                if entry.stat().st_mtime < time.time() - _LEFTOVER_S:
-                    Path(entry.path).unlink()
+            if entry.name.startswith(prefix):
+                with suppress(FileNotFoundError, PermissionError):
+                    if entry.stat(follow_symlinks=False).st_mtime < time.time() - _LEFTOVER_S:
+                        Path(entry.path).unlink()
