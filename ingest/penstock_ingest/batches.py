@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from itertools import repeat
 from typing import Any, cast
 
@@ -28,8 +28,9 @@ from penstock_ingest.decoding import Decoding, Share
 from penstock_ingest.deletions import DeletedRuns
 from penstock_ingest.operations import QUEUE_BATCHES
 from penstock_ingest.pace import Pace
+from penstock_ingest.peek import project_of, project_of_body
 from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
-from penstock_ingest.quota import Quota
+from penstock_ingest.quota import OverQuota, Quota
 from penstock_ingest.reports import ClientReports
 from penstock_ingest.rows import batches_from_json, json_size
 from penstock_ingest.status import ServerStatus
@@ -91,6 +92,8 @@ class BatchHandler:
             appended = await self._take(request, kind)
         except (Rejected, Transient) as error:
             self._count_refusal(error)
+            if isinstance(error, OverQuota):
+                await self._quota.hold(error)
             raise
         self._pace.count(len(appended))
         positions = [each.position for each in appended]
@@ -129,17 +132,36 @@ class BatchHandler:
                 code=ErrorCode.UNKNOWN_CONTENT_TYPE,
                 hint=f"Send {CONTENT_TYPE} (batches) or application/json (rows).",
             )
-        async with self._bodies.body(request) as body:
+        look = self._early_look(principal) if kind == CONTENT_TYPE else None
+        async with self._bodies.body(request, look=look) as body:
             with self._decoding.share() as share:
                 if kind == CONTENT_TYPE:
                     age_us = _age_us(request.headers.get(AGE_HEADER))
                     return await self._take_batches(body, principal, share, age_us)
                 return await self._take_rows(body, principal, request, share)
 
+    def _may_refuse_early(self, principal: Principal) -> bool:
+        """Whether a body may be refused for the project that it begins with. A key for all entities says nothing about
+        whose project that is."""
+        is_own = "admin" not in principal.scopes and principal.may_write(principal.entity)
+        return is_own and self._quota.is_limited and self._quota.has_debtors
+
+    def _early_look(self, principal: Principal) -> Callable[[bytes], None] | None:
+        """Looks at the first bytes of a body: raises `OverQuota` if its project is in debt."""
+        if not self._may_refuse_early(principal):
+            return None
+        return lambda first: self._refuse_debtor(principal, project_of_body(first))
+
+    def _refuse_debtor(self, principal: Principal, project: str | None) -> None:
+        if project is not None:
+            self._quota.check((principal.entity, project))
+
     async def _take_batches(
         self, body: bytes, principal: Principal, share: Share, age_us: int | None
     ) -> list[Appended]:
         raws = split_body(body, self._limits)
+        if self._may_refuse_early(principal):
+            self._refuse_debtor(principal, project_of(raws[0], self._limits))
         small = share.small_batch(raws)
         if small is not None and not self._quota.is_limited:
             return [await self._take_small(small, raws[0], principal, age_us)]

@@ -6,7 +6,7 @@ before they read one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 
 from aiohttp import web
 
@@ -49,15 +49,24 @@ class BodyReader:
         if metrics is not None:
             metrics.body_bytes.set_function(lambda: self.held_bytes)
 
-    def body(self, request: web.Request, max_bytes: int | None = None) -> _Body:
+    def body(
+        self,
+        request: web.Request,
+        max_bytes: int | None = None,
+        *,
+        look: Callable[[bytes], None] | None = None,
+    ) -> _Body:
         """The whole body, for a `with` block at whose end it no longer counts as held.
+
+        `look` gets what has arrived of a body that is still on its way, once; what it raises refuses the request
+        without receiving the rest.
 
         Entering it raises `Rejected` (413, 415, 408) if the body is larger than `max_bytes`,
         encoded, or slower than the deadline of `timeout_s` plus a second per 128 KiB; `Transient`
         (503) while too much is in flight.
         """
         most = self.max_bytes if max_bytes is None else min(max_bytes, self.max_bytes)
-        return _Body(self, request, most)
+        return _Body(self, request, most, look)
 
     def hold(self, size: int) -> None:
         """Count `size` more bytes as held. Raises `Transient` (503) if that is too much."""
@@ -89,12 +98,19 @@ def strangers() -> BodyReader:
 class _Body:
     """One request's body while it is held."""
 
-    __slots__ = ("_held", "_most", "_reader", "_request")
+    __slots__ = ("_held", "_look", "_most", "_reader", "_request")
 
-    def __init__(self, reader: BodyReader, request: web.Request, most: int) -> None:
+    def __init__(
+        self,
+        reader: BodyReader,
+        request: web.Request,
+        most: int,
+        look: Callable[[bytes], None] | None,
+    ) -> None:
         self._reader = reader
         self._request = request
         self._most = most
+        self._look = look
         self._held = 0
 
     async def __aenter__(self) -> bytes:
@@ -145,6 +161,8 @@ class _Body:
         while chunk := await content.readany():
             size += len(chunk)
             self._check(size)
+            if self._look is not None and not chunks:
+                self._look(chunk)
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
