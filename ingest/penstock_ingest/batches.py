@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import repeat
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ from penstock_ingest.quota import OverQuota, Quota
 from penstock_ingest.reports import ClientReports
 from penstock_ingest.rows import batches_from_json, json_size
 from penstock_ingest.status import ServerStatus
+from penstock_ingest.turns import ProjectTurns
 from penstock_ingest.waiting import CommitWait, is_stored
 from penstock_storage.contracts.interface import RunRef
 
@@ -75,6 +77,7 @@ class BatchHandler:
         self._limits = decoding.limits
         self._wire_bytes = metrics.bytes.labels("wire")
         self._decoded_bytes = metrics.bytes.labels("decoded")
+        self._turns = ProjectTurns()
         self._reports = ClientReports(metrics)
         self._wait = CommitWait(positions, status)
         self._queued = metrics.batches.labels("queued")
@@ -190,9 +193,16 @@ class BatchHandler:
         if self._bound_check.is_scarce or self._deletions.knows(ref):
             await self._check(ref, batch, age_us)
         self._admit([entity], [batch])
-        appended = await self._appender.append(
-            *ref, batch.writer, batch.seq, raw, batch.decoded, age_us, is_urgent=is_urgent(batch)
-        )
+        project = (entity, batch.project)
+        if not self._turns.take(project):
+            await self._turns.wait(project)
+        try:
+            appended = await self._appender.append(
+                *ref, batch.writer, batch.seq, raw, batch.decoded, age_us,
+                is_urgent=is_urgent(batch),
+            )  # fmt: skip
+        finally:
+            self._turns.end(project)
         self._count(batch, len(raw), is_new=appended.is_new)
         return appended
 
@@ -203,23 +213,29 @@ class BatchHandler:
             await self._bound_check.check(ref, batch.writer)
 
     async def _append(self, entity: str, batch: Batch, raw: bytes, age_us: int | None) -> Appended:
-        append = self._appender.append(
+        append = partial(
+            self._appender.append,
             entity, batch.project, batch.run, batch.writer, batch.seq, raw, batch.decoded,
             age_us, is_urgent=is_urgent(batch),
         )  # fmt: skip
         return await self._counted(entity, batch, len(raw), append)
 
     async def _counted(
-        self, entity: str, batch: Batch, size: int, append: Awaitable[Appended]
+        self, entity: str, batch: Batch, size: int, append: Callable[[], Awaitable[Appended]]
     ) -> Appended:
-        """Append an admitted batch, and count it."""
-        is_new = False
+        """Append an admitted batch in its project's turn, and count it."""
+        is_new, project = False, (entity, batch.project)
         try:
-            appended = await append
-            is_new = appended.is_new
+            if not self._turns.take(project):
+                await self._turns.wait(project)
+            try:
+                appended = await append()
+                is_new = appended.is_new
+            finally:
+                self._turns.end(project)
         finally:
             if self._quota.is_limited and not is_new:
-                self._quota.give_back((entity, batch.project), _weight(batch))
+                self._quota.give_back(project, _weight(batch))
         self._count(batch, size, is_new=is_new)
         return appended
 
@@ -243,7 +259,8 @@ class BatchHandler:
             for number, (batch, raw) in enumerate(made):
                 # Each batch has a key of its own, so that a repeat completes a request that broke off.
                 own_key = f"{key}\n{number}" if key and number else key
-                append = self._appender.append_rows(
+                append = partial(
+                    self._appender.append_rows,
                     entity, batch.project, batch.run, raw, batch.decoded,
                     key=own_key, digest=digest, is_urgent=bool(batch.records),
                 )  # fmt: skip
