@@ -136,7 +136,7 @@ class BatchHandler:
                 hint=f"Send {CONTENT_TYPE} (batches) or application/json (rows).",
             )
         look = self._early_look(principal) if kind == CONTENT_TYPE else None
-        async with self._bodies.body(request, look=look) as body:
+        async with self._bodies.body(request, owner=principal.key, look=look) as body:
             with self._decoding.share() as share:
                 if kind == CONTENT_TYPE:
                     age_us = _age_us(request.headers.get(AGE_HEADER))

@@ -153,3 +153,26 @@ async def test_what_was_refused_is_taken_later_once(stack: Stack) -> None:
                 await asyncio.sleep(0.05)
     assert refused
     assert await stack.backlog() == 30
+
+
+async def test_bodies_that_stall_take_half_of_the_room_of_one_key(tmp_path: Path) -> None:
+    """Else a few slow uploads of one tenant, each stating the largest size, would keep out everyone."""
+    async with running_stack(tmp_path, workers=0) as stack:
+        key, other = mint_key("user", "local", frozenset({"write"}), stack.settings["secret"])
+        await stack.catalog.add_api_key(key, "other")
+        stalled = [await Connection.open(stack) for _ in range(8)]
+        for connection in stalled:
+            await connection.send(bytes(15 * 2**20), 100)
+        # 64 MiB in all: two are read, the others are refused at once.
+        waiting = {asyncio.create_task(connection.answer()) for connection in stalled}
+        async with asyncio.timeout(10):
+            while len(waiting) > 2:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                assert {each.result() for each in done} == {503}
+        headers = {"Authorization": f"Bearer {other}"}
+        large = [batch("quiet", seq, rows=100_000) for seq in range(1, 4)]
+        assert (await stack.post(*large, headers=headers))[0] == 202
+        for each in waiting:
+            each.cancel()
+        for connection in stalled:
+            connection.writer.close()

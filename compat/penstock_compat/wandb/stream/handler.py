@@ -104,7 +104,7 @@ class StreamHandler:
             deps.quota.check((ref.entity, ref.project))
         lock = StreamLock(deps.redis, deps.keys.stream_lock(run_path(*ref), client), deps.metrics)
         try:
-            async with self._bodies.body(request) as body:
+            async with self._bodies.body(request, owner=principal.key) as body:
                 row = await self._run(ref)
                 await lock.acquire()
                 translated = await self._translated(ref, row, client, body)
