@@ -12,6 +12,8 @@ __all__ = ["PEEK_BYTES", "project_of", "project_of_body"]
 PEEK_BYTES = 1_024
 """Clients write a batch's names before its data; what comes later is found when the batch is decoded."""
 _LENGTH_BYTES = 4
+_MIN_COMPRESSED_BYTES = 256 * 1024
+"""The first block of a smaller one takes as long as all of it."""
 
 
 def project_of_body(first: bytes) -> str | None:
@@ -21,8 +23,10 @@ def project_of_body(first: bytes) -> str | None:
 
 
 def project_of(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str | None:
-    """The project of an encoded batch, compressed or not; None if its first bytes do not tell."""
-    return _project_in(_expanded(raw, limits) if is_compressed(raw) else raw[:PEEK_BYTES])
+    """The project of an encoded batch; None if its first bytes do not tell, or if decoding it is as fast."""
+    if not is_compressed(raw):
+        return _project_in(raw[:PEEK_BYTES])
+    return _project_in(_expanded(raw, limits)) if len(raw) >= _MIN_COMPRESSED_BYTES else None
 
 
 def _expanded(raw: bytes, limits: Limits) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from pathlib import Path
 
@@ -23,9 +24,9 @@ async def stack(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 
 def batch(project: str, seq: int = 1, *, rows: int = ROWS, compress: bool = False) -> bytes:
-    zeros = bytes(8 * rows)
     steps = b"".join(n.to_bytes(8, "little") for n in range(rows))
-    frame = Frame(["loss"], steps, zeros, zeros)
+    noise = random.Random(seq).randbytes(8 * rows)  # stays large when it is compressed
+    frame = Frame(["loss"], steps, bytes(8 * rows), noise)
     return encode_batch(Batch(project, "run", "writer", seq, frames=[frame]), compress=compress)
 
 
@@ -88,7 +89,7 @@ async def test_a_debtor_s_batch_is_not_decoded(stack: Stack) -> None:
     """Else the damage at its end would be what is answered."""
     for compress in (False, True):
         project = f"noisy-{compress}"
-        damaged = batch(project, 2, rows=20_000, compress=compress)[:-9] + b"\xc1" * 9
+        damaged = batch(project, 2, rows=50_000, compress=compress)[:-9] + b"\xc1" * 9
         assert (await stack.post(damaged))[0] == 400
         await put_in_debt(stack, project)
         assert (await stack.post(damaged))[0] == 429
