@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import repeat
 from typing import Any, cast
 
@@ -28,11 +29,13 @@ from penstock_ingest.decoding import Decoding, Share
 from penstock_ingest.deletions import DeletedRuns
 from penstock_ingest.operations import QUEUE_BATCHES
 from penstock_ingest.pace import Pace
+from penstock_ingest.peek import project_of, project_of_body
 from penstock_ingest.positions import WriterName, WriterPosition, WriterPositions
-from penstock_ingest.quota import Quota
+from penstock_ingest.quota import OverQuota, Quota
 from penstock_ingest.reports import ClientReports
 from penstock_ingest.rows import batches_from_json, json_size
 from penstock_ingest.status import ServerStatus
+from penstock_ingest.turns import ProjectTurns
 from penstock_ingest.waiting import CommitWait, is_stored
 from penstock_storage.contracts.interface import RunRef
 
@@ -74,6 +77,7 @@ class BatchHandler:
         self._limits = decoding.limits
         self._wire_bytes = metrics.bytes.labels("wire")
         self._decoded_bytes = metrics.bytes.labels("decoded")
+        self._turns = ProjectTurns()
         self._reports = ClientReports(metrics)
         self._wait = CommitWait(positions, status)
         self._queued = metrics.batches.labels("queued")
@@ -91,6 +95,8 @@ class BatchHandler:
             appended = await self._take(request, kind)
         except (Rejected, Transient) as error:
             self._count_refusal(error)
+            if isinstance(error, OverQuota):
+                await self._quota.hold(error)
             raise
         self._pace.count(len(appended))
         positions = [each.position for each in appended]
@@ -129,17 +135,36 @@ class BatchHandler:
                 code=ErrorCode.UNKNOWN_CONTENT_TYPE,
                 hint=f"Send {CONTENT_TYPE} (batches) or application/json (rows).",
             )
-        async with self._bodies.body(request) as body:
+        look = self._early_look(principal) if kind == CONTENT_TYPE else None
+        async with self._bodies.body(request, owner=principal.key, look=look) as body:
             with self._decoding.share() as share:
                 if kind == CONTENT_TYPE:
                     age_us = _age_us(request.headers.get(AGE_HEADER))
                     return await self._take_batches(body, principal, share, age_us)
                 return await self._take_rows(body, principal, request, share)
 
+    def _may_refuse_early(self, principal: Principal) -> bool:
+        """Whether a body may be refused for the project that it begins with. A key for all entities says nothing about
+        whose project that is."""
+        is_own = "admin" not in principal.scopes and principal.may_write(principal.entity)
+        return is_own and self._quota.is_limited and self._quota.has_debtors
+
+    def _early_look(self, principal: Principal) -> Callable[[bytes], None] | None:
+        """Looks at the first bytes of a body: raises `OverQuota` if its project is in debt."""
+        if not self._may_refuse_early(principal):
+            return None
+        return lambda first: self._refuse_debtor(principal, project_of_body(first))
+
+    def _refuse_debtor(self, principal: Principal, project: str | None) -> None:
+        if project is not None:
+            self._quota.check((principal.entity, project))
+
     async def _take_batches(
         self, body: bytes, principal: Principal, share: Share, age_us: int | None
     ) -> list[Appended]:
         raws = split_body(body, self._limits)
+        if self._may_refuse_early(principal):
+            self._refuse_debtor(principal, project_of(raws[0], self._limits))
         small = share.small_batch(raws)
         if small is not None and not self._quota.is_limited:
             return [await self._take_small(small, raws[0], principal, age_us)]
@@ -168,9 +193,16 @@ class BatchHandler:
         if self._bound_check.is_scarce or self._deletions.knows(ref):
             await self._check(ref, batch, age_us)
         self._admit([entity], [batch])
-        appended = await self._appender.append(
-            *ref, batch.writer, batch.seq, raw, batch.decoded, age_us, is_urgent=is_urgent(batch)
-        )
+        project = (entity, batch.project)
+        if not self._turns.take(project):
+            await self._turns.wait(project)
+        try:
+            appended = await self._appender.append(
+                *ref, batch.writer, batch.seq, raw, batch.decoded, age_us,
+                is_urgent=is_urgent(batch),
+            )  # fmt: skip
+        finally:
+            self._turns.end(project)
         self._count(batch, len(raw), is_new=appended.is_new)
         return appended
 
@@ -181,23 +213,29 @@ class BatchHandler:
             await self._bound_check.check(ref, batch.writer)
 
     async def _append(self, entity: str, batch: Batch, raw: bytes, age_us: int | None) -> Appended:
-        append = self._appender.append(
+        append = partial(
+            self._appender.append,
             entity, batch.project, batch.run, batch.writer, batch.seq, raw, batch.decoded,
             age_us, is_urgent=is_urgent(batch),
         )  # fmt: skip
         return await self._counted(entity, batch, len(raw), append)
 
     async def _counted(
-        self, entity: str, batch: Batch, size: int, append: Awaitable[Appended]
+        self, entity: str, batch: Batch, size: int, append: Callable[[], Awaitable[Appended]]
     ) -> Appended:
-        """Append an admitted batch, and count it."""
-        is_new = False
+        """Append an admitted batch in its project's turn, and count it."""
+        is_new, project = False, (entity, batch.project)
         try:
-            appended = await append
-            is_new = appended.is_new
+            if not self._turns.take(project):
+                await self._turns.wait(project)
+            try:
+                appended = await append()
+                is_new = appended.is_new
+            finally:
+                self._turns.end(project)
         finally:
             if self._quota.is_limited and not is_new:
-                self._quota.give_back((entity, batch.project), _weight(batch))
+                self._quota.give_back(project, _weight(batch))
         self._count(batch, size, is_new=is_new)
         return appended
 
@@ -221,7 +259,8 @@ class BatchHandler:
             for number, (batch, raw) in enumerate(made):
                 # Each batch has a key of its own, so that a repeat completes a request that broke off.
                 own_key = f"{key}\n{number}" if key and number else key
-                append = self._appender.append_rows(
+                append = partial(
+                    self._appender.append_rows,
                     entity, batch.project, batch.run, raw, batch.decoded,
                     key=own_key, digest=digest, is_urgent=bool(batch.records),
                 )  # fmt: skip

@@ -116,7 +116,7 @@ async def build(
             bodies=bodies,
             status=status,
             pace=Pace(lambda: status.queue_fill, lambda: demand.is_watched or status.is_watched),
-            quota=Quota(settings.project_points_per_s),
+            quota=Quota(settings.project_points_per_s, stop=stop),
             deletions=deletions,
             bound_check=BoundCheck(catalog, positions, lambda: status.at_bound),
         )

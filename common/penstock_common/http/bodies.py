@@ -6,7 +6,7 @@ before they read one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 
 from aiohttp import web
 
@@ -27,7 +27,8 @@ _PROGRESS_S = 60.0
 
 
 class BodyReader:
-    """Reads bodies of at most `max_bytes`, holding at most `in_flight_bytes` at once.
+    """Reads bodies of at most `max_bytes`, holding at most `in_flight_bytes` at once, and half of that for one owner:
+    many large bodies that arrive slowly must not keep out everyone else.
 
     `encodings`: the accepted values of `Content-Encoding`; aiohttp decodes them.
     """
@@ -46,27 +47,53 @@ class BodyReader:
         self.timeout_s = timeout_s
         self.held_bytes = 0
         self._in_flight_bytes = in_flight_bytes
+        self._held_by: dict[str, int] = {}
         if metrics is not None:
             metrics.body_bytes.set_function(lambda: self.held_bytes)
 
-    def body(self, request: web.Request, max_bytes: int | None = None) -> _Body:
+    def body(
+        self,
+        request: web.Request,
+        max_bytes: int | None = None,
+        *,
+        owner: str = "",
+        look: Callable[[bytes], None] | None = None,
+    ) -> _Body:
         """The whole body, for a `with` block at whose end it no longer counts as held.
+
+        `owner` is the public id of the caller's key.
+
+        `look` gets what has arrived of a body that is still on its way, once; what it raises refuses the request
+        without receiving the rest.
 
         Entering it raises `Rejected` (413, 415, 408) if the body is larger than `max_bytes`,
         encoded, or slower than the deadline of `timeout_s` plus a second per 128 KiB; `Transient`
         (503) while too much is in flight.
         """
         most = self.max_bytes if max_bytes is None else min(max_bytes, self.max_bytes)
-        return _Body(self, request, most)
+        return _Body(self, request, most, owner, look)
 
-    def hold(self, size: int) -> None:
+    def hold(self, size: int, owner: str = "") -> None:
         """Count `size` more bytes as held. Raises `Transient` (503) if that is too much."""
         if self.held_bytes + size > self._in_flight_bytes:
             raise Transient("too many bodies are in flight", code=ErrorCode.OVERLOADED)
+        if owner and size:
+            held = self._held_by.get(owner, 0)
+            if held and held + size > self._in_flight_bytes // 2:
+                raise Transient(
+                    "too many bodies of this key are in flight", code=ErrorCode.OVERLOADED
+                )
+            self._held_by[owner] = held + size
         self.held_bytes += size
 
-    def release(self, size: int) -> None:
+    def release(self, size: int, owner: str = "") -> None:
         self.held_bytes -= size
+        if owner and size:
+            left = self._held_by[owner] - size
+            if left:
+                self._held_by[owner] = left
+            else:
+                del self._held_by[owner]
 
 
 BODIES = web.AppKey("bodies", BodyReader)
@@ -89,12 +116,21 @@ def strangers() -> BodyReader:
 class _Body:
     """One request's body while it is held."""
 
-    __slots__ = ("_held", "_most", "_reader", "_request")
+    __slots__ = ("_held", "_look", "_most", "_owner", "_reader", "_request")
 
-    def __init__(self, reader: BodyReader, request: web.Request, most: int) -> None:
+    def __init__(
+        self,
+        reader: BodyReader,
+        request: web.Request,
+        most: int,
+        owner: str,
+        look: Callable[[bytes], None] | None,
+    ) -> None:
         self._reader = reader
         self._request = request
         self._most = most
+        self._owner = owner
+        self._look = look
         self._held = 0
 
     async def __aenter__(self) -> bytes:
@@ -145,6 +181,8 @@ class _Body:
         while chunk := await content.readany():
             size += len(chunk)
             self._check(size)
+            if self._look is not None and not chunks:
+                self._look(chunk)
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -159,11 +197,11 @@ class _Body:
         return self._reader.timeout_s + size / _MIN_BYTES_PER_S
 
     def _hold(self, size: int) -> None:
-        self._reader.hold(size)
+        self._reader.hold(size, self._owner)
         self._held += size
 
     def _release(self) -> None:
-        self._reader.release(self._held)
+        self._reader.release(self._held, self._owner)
         self._held = 0
 
 

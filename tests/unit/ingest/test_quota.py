@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from penstock.errors import Transient
 from penstock_common.http.errors import error_response
-from penstock_ingest.quota import Quota
+from penstock_ingest.quota import OverQuota, Quota
 
 NOISY, QUIET = ("team", "noisy"), ("team", "quiet")
 
@@ -79,3 +81,35 @@ def test_ever_new_projects_do_not_grow_memory_and_debts_are_kept() -> None:
         quota.take(("team", str(number)), 1)
     assert len(quota._buckets) <= 10_000
     refused(quota)
+
+
+def test_a_debt_is_known_before_a_batch_is_decoded() -> None:
+    clock = Clock()
+    quota = Quota(10, clock)
+    quota.check(NOISY)
+    before = quota.has_debtors
+    quota.take(NOISY, 200)
+    assert (before, quota.has_debtors) == (False, True)
+    with pytest.raises(OverQuota) as caught:
+        quota.check(NOISY)
+    assert (caught.value.project, caught.value.retry_after_s) == (NOISY, 10)
+    quota.check(QUIET)
+    clock.now += 10.1
+    assert not quota.has_debtors
+    quota.check(NOISY)
+
+
+async def test_held_answers_leave_at_shutdown_and_ask_for_less() -> None:
+    clock, stop = Clock(), asyncio.Event()
+    quota = Quota(10, clock, stop)
+    quota.take(NOISY, 10_000)
+    errors = [refused(quota) for _ in range(120)]
+    assert all(isinstance(error, OverQuota) for error in errors)
+    holds = [asyncio.create_task(quota.hold(error)) for error in errors]  # type: ignore[arg-type]
+    await asyncio.sleep(0.01)
+    assert 20 <= sum(hold.done() for hold in holds) < 60
+    stop.set()
+    await asyncio.wait_for(asyncio.gather(*holds), 5)
+    waits = [error.retry_after_s or 0 for error in errors]
+    assert waits[0] == 990
+    assert waits[-1] < 990 - 4

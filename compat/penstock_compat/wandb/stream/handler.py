@@ -37,6 +37,7 @@ from penstock_compat.wandb.stream.translator import Translator
 from penstock_ingest.access import checked_entity
 from penstock_ingest.creations import ensure_run
 from penstock_ingest.positions import WriterName, WriterPosition
+from penstock_ingest.quota import OverQuota
 from penstock_storage.catalog.runs.line_streams import LineStream
 from penstock_storage.contracts.interface import RunRef, RunRow
 
@@ -80,6 +81,8 @@ class StreamHandler:
             answer = await self._take(request)
         except (Rejected, Transient) as error:
             self._metrics.posts.labels(_outcome(error)).inc()
+            if isinstance(error, OverQuota):
+                await self._deps.quota.hold(error)
             raise
         self._metrics.posts.labels("stored").inc()
         return json_response(answer)
@@ -97,9 +100,11 @@ class StreamHandler:
         if client:
             check_name("client id", client)
         deps.status.check()
+        if deps.quota.is_limited:
+            deps.quota.check((ref.entity, ref.project))
         lock = StreamLock(deps.redis, deps.keys.stream_lock(run_path(*ref), client), deps.metrics)
         try:
-            async with self._bodies.body(request) as body:
+            async with self._bodies.body(request, owner=principal.key) as body:
                 row = await self._run(ref)
                 await lock.acquire()
                 translated = await self._translated(ref, row, client, body)
