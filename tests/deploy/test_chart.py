@@ -244,7 +244,7 @@ OTHER: dict[str, Any] = {
     "settings": {"PENSTOCK_LOG_LEVEL": "DEBUG"}, "extraEnv": [{"name": "OTHER", "value": "1"}],
     "image.pullSecrets": ["other"], "networkPolicy.nodes": [{"cidr": "10.0.0.0/8"}],
     "service.type": "NodePort", "service.ipFamilyPolicy": "SingleStack", "ingress.controller": "nginx",
-    "openshift.route.termination": "reencrypt", "scheduling.antiAffinity": "hard",
+    "scheduling.antiAffinity": "hard",
     "backup.schedule": "@daily", "loadTest.shape": "burst", "httpRoute.hostnames": ["other.example.com"],
     "monitoring.serviceMonitor.interval": "30s", "worker.autoscaling.serverAddress": "http://other:9090",
     "ingress.host": "other.example.com", "loadTest.suffix": "-other", "backup.timeZone": "Europe/Berlin",
@@ -282,7 +282,6 @@ def test_every_value_has_an_effect() -> None:
     bases = [
         {}, base_values("cluster"), secret_urls, scenario("single-monitoring"), scenario("single-load"),
         merged(base_values("cluster"), autoscaled), scenario("cluster-store"), scenario("single-route"),
-        merged(scenario("single-passthrough"), {"openshift": {"route": {"termination": "edge"}}}),
         scenario("single-ingress-nginx"), scenario("single-backup"),
         scenario("single-together"), scenario("cluster-together"),
     ]  # fmt: skip
@@ -356,6 +355,7 @@ def without(path: str) -> dict[str, Any]:
         ({"image": {"tag": "latest"}}, "image.tag can't be latest"),
         ({"extraEnv": [{"name": "PENSTOCK_PORT", "value": "1"}]}, "set it in settings"),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs"),
+        (merged(CLUSTER, {"openshift": {"route": {"enabled": True}}}), "openshift.route.host"),
         ({"loadTest": {"enabled": True}}, "loadTest.apiKeyFrom.name"),
         (
             {

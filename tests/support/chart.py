@@ -47,7 +47,6 @@ OPTIONS: dict[str, Values] = {
     },
     "revision": {"secrets": {"revision": "2026-11-30"}},
     "openshift": {"openshift": {"enabled": True, "route": {"enabled": True, "host": "penstock.apps"}}},
-    "passthrough": {"openshift": {"route": {"enabled": True, "termination": "passthrough"}}},
     "hard": {"scheduling": {"antiAffinity": "hard", "spreadZones": False, "priorityClassName": "high"}},
     "unscheduled": {"scheduling": {"antiAffinity": "none", "createPriorityClasses": True}},
     "service": {"service": {"type": "LoadBalancer", "annotations": {"a/b": "c"}, "ipFamilyPolicy": "SingleStack"}},
@@ -150,6 +149,7 @@ def base_values(mode: str) -> dict[str, Any]:
     return dict(CLUSTER) if mode == "cluster" else {}
 
 
+@cache
 def scenarios() -> dict[str, dict[str, Any]]:
     """Values by the scenario's name: no values, production, each option in both modes, all at once."""
     found: dict[str, dict[str, Any]] = {
@@ -168,7 +168,7 @@ def scenarios() -> dict[str, dict[str, Any]]:
 
 def scenario(name: str) -> dict[str, Any]:
     """The values of one scenario."""
-    return scenarios()[name]
+    return deepcopy(scenarios()[name])
 
 
 @cache
