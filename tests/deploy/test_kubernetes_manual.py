@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from support.chart import ROOT, merged, objects_of, rendering, scenario, workloads
+from helm_python import Chart
+from support.chart import CHART, ROOT, merged, objects_of, rendering, scenario, workloads
 
 from penstock_server.cli import add_commands
 
@@ -150,3 +151,23 @@ def test_the_script_uses_what_the_chart_makes() -> None:
     )
     assert done.returncode != 0
     assert "needs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["default", "production", "single-ingress-traefik", "cluster-ingress-none", "single-settings"],
+)
+def test_notes_name_what_was_installed(name: str) -> None:
+    with Chart.load(CHART) as chart:
+        texts = chart.render(values=scenario(name), name="penstock", namespace="penstock")
+    notes = texts["penstock/templates/NOTES.txt"]
+    made = {(each["kind"].lower(), each["metadata"]["name"]) for each in objects_of(name)}
+    named = set(re.findall(r"\b(statefulset|deployment|service)/([\w-]+)", notes))
+    assert named
+    assert named <= made
+    is_cluster = scenario(name).get("mode") == "cluster"
+    assert ("penstock key create --settings" in notes) is is_cluster
+    assert ("/data/penstock/api_key" in notes) is not is_cluster
+    assert ("respondingTimeouts" in notes) is ("traefik" in name)
+    assert f"svc:8080{scenario(name).get('rootPath', '')}\n" in notes
+    assert not re.search(r"<no value>|\{\{", notes)
