@@ -1,0 +1,13 @@
+"""Where the packages of the extra `deploy` are missing, as for the quick tests, these are not even imported."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+_ARE_INSTALLED = find_spec("helm_python") is not None
+
+collect_ignore_glob = [] if _ARE_INSTALLED else ["test_*.py"]
+
+
+def pytest_report_header() -> str:
+    return "" if _ARE_INSTALLED else "tests/deploy needs what `make .venv/.deploy` installs"
