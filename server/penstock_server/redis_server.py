@@ -15,7 +15,7 @@ from pathlib import Path
 from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 
-__all__ = ["config", "find_server"]
+__all__ = ["config", "find_server", "version_of"]
 
 _MIN_VERSION = (6, 2)
 _NAMES = ("redis-server", "valkey-server")
@@ -28,7 +28,7 @@ def find_server() -> str:
     """
     for name in _NAMES:
         path = shutil.which(name)
-        if path is not None and _version(path) >= _MIN_VERSION:
+        if path is not None and version_of(path) >= _MIN_VERSION:
             return path
     bundled = _bundled()
     if bundled is not None:
@@ -71,7 +71,8 @@ def _bundled() -> Path | None:
     return path if path.exists() else None
 
 
-def _version(path: str) -> tuple[int, ...]:
+def version_of(path: str) -> tuple[int, ...]:
+    """The major and minor version of this program; (0,) if it cannot be told."""
     try:
         text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5).stdout
     except (OSError, subprocess.SubprocessError):

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from penstock_common.queue.connection import connect
-from penstock_server.redis_server import config, find_server
+from penstock_server.redis_server import config, find_server, version_of
 
 __all__ = ["RedisHandle", "follow", "memory_redis", "populate", "running_redis"]
 
@@ -66,6 +66,13 @@ class RedisHandle:
             self.process = None
 
 
+def _breakable() -> str:
+    """What lets tests break it in ways that Redis 7 otherwise forbids."""
+    if version_of(find_server()) < (7, 0):
+        return ""
+    return "enable-debug-command yes\nenable-protected-configs yes\n"
+
+
 @asynccontextmanager
 async def running_redis(path: Path, *, maxmemory_bytes: int = 2**30) -> AsyncIterator[RedisHandle]:
     """Run redis-server with its files in `path`, on a unix socket."""
@@ -77,7 +84,7 @@ async def running_redis(path: Path, *, maxmemory_bytes: int = 2**30) -> AsyncIte
         text = config(
             socket=socket, folder=folder, maxmemory_bytes=maxmemory_bytes, log=folder / "log"
         )
-        (folder / "redis.conf").write_text(text)
+        (folder / "redis.conf").write_text(text + _breakable())
         handle = RedisHandle(f"unix://{socket}", folder)
         await handle.start()
         try:
