@@ -111,9 +111,13 @@ def stored_bytes(folder: Path) -> int:
 def nobody_reaches_what_is_not_theirs(project: ComposeProject) -> None:
     """Names of other networks are unknown, roots cannot be written, Redis wants its password."""
     strangers = [("proxy", "redis"), ("proxy", "clickhouse"), ("prometheus", "postgres")]
-    for name, other in [*strangers, ("worker-0", "s3"), ("s3", "gateway-0")]:
+    for name, other in [*strangers, ("worker-0", "s3"), ("s3", "redis")]:
         assert project.containers[name].run(["getent", "hosts", other]).returncode, (name, other)
     worker = project.containers["worker-0"]
+    redis = project.containers["redis"].place.addresses["queue"]
+    knock = ["timeout", "5", "bash", "-c", f"exec 3<>/dev/tcp/{redis}/6379"]
+    assert worker.run(knock).returncode == 0
+    assert project.containers["proxy"].run(knock).returncode  # nor by its address
     assert worker.run(["getent", "hosts", "redis"]).returncode == 0
     assert "NOAUTH" in worker.run(["redis-cli", "-h", "redis", "ping"]).stdout
     for name, container in project.containers.items():
