@@ -76,6 +76,11 @@ class PatientLoad:
     def committed(self) -> int:
         return sum(writer.committed for writer in self._writers)
 
+    @property
+    def queued(self) -> int:
+        """Batches that a gateway said it had queued."""
+        return sum(writer.queued for writer in self._writers)
+
     def stop(self) -> None:
         """Generate no more batches."""
         self._stopped = True

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock_common.process.lifecycle import die_with_parent
-from penstock_common.process.notify import ALIVE, READY
+from penstock_common.process.notify import ALIVE, EXTEND, EXTEND_S, READY
 from penstock_common.process.watchdog import WatchedPart
 
 __all__ = ["Child", "ProcessCommand"]
@@ -65,6 +65,8 @@ class Child:
         self.restarts = 0
         self.hangs = 0
         self.changed_at = time.time()
+        self.extended_to = 0.0
+        """Until when (monotonic clock, s) its start may take, as it says."""
         self._command = command
         self._on_start = on_start
         self._on_end = on_end
@@ -98,7 +100,9 @@ class Child:
             await asyncio.sleep(pause_s)
 
     def record_heartbeat(self, lines: Collection[str]) -> None:
-        """Record a heartbeat, possibly the one that it is ready."""
+        """Record a heartbeat, possibly the one that it is ready, or that its start takes longer."""
+        if EXTEND in lines:
+            self.extended_to = time.monotonic() + EXTEND_S
         if ALIVE in lines or READY in lines:
             self._is_ready |= READY in lines
             self._pulse.beat()

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from penstock_common.process.notify import ALIVE, READY
+from penstock_common.process.notify import ALIVE, EXTEND, READY
 from penstock_common.process.watchdog import Watchdog, WatchedPart
 from penstock_common.queue.problems import Problem
 from penstock_server.child import Child
@@ -107,18 +107,19 @@ class ChildWatch:
         while True:
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    if await _answers(self._redis_socket):
-                        child.record_heartbeat((READY, ALIVE))
+                    if reply := await _answer(self._redis_socket):
+                        is_loading = reply.startswith(b"-LOADING")
+                        child.record_heartbeat((READY, ALIVE, *([EXTEND] if is_loading else [])))
             await asyncio.sleep(wait_s)
 
 
-async def _answers(redis_socket: Path) -> bool:
-    """Whether Redis answers at all, even that it is still loading or cannot write. Asked without its client,
+async def _answer(redis_socket: Path) -> bytes:
+    """The answer of Redis, even if it is that it is still loading or cannot write. Asked without its client,
     which takes more memory than the rest of this process."""
     reader, writer = await asyncio.open_unix_connection(str(redis_socket))
     try:
         writer.write(b"PING\r\n")
-        return bool(await reader.readline())
+        return await reader.readline()
     finally:
         writer.close()
 

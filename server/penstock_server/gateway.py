@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 
 import uvloop
 from aiohttp import web
 
-from penstock.errors import Broken
 from penstock.wire import DEFAULT_LIMITS
 from penstock_common.http.auth import KeyAuthenticator
 from penstock_common.http.bodies import BODIES, BodyReader
-from penstock_common.http.errors import harden, middleware
+from penstock_common.http.errors import OPEN_REQUESTS, harden, middleware
 from penstock_common.http.exporter import metrics_server
 from penstock_common.http.proxies import PROXIES, Proxies
 from penstock_common.http.routes import Routes
 from penstock_common.process import logs
 from penstock_common.process.activity import Activity
-from penstock_common.process.lifecycle import (
-    die_with_parent,
-    raise_file_limit,
-    spare_collector,
-    stop_on_signals,
-)
+from penstock_common.process.lifecycle import close_all, die_with_parent, stop_on_signals
 from penstock_common.process.listening import listening_socket
 from penstock_common.process.metrics import GatewayMetrics
-from penstock_common.process.patience import patiently
+from penstock_common.process.patience import ToldToStop, patiently
 from penstock_common.process.settings import GatewaySettings, load
 from penstock_common.process.watchdog import Watchdog, watchdog_of
 from penstock_common.queue.connection import connect
@@ -52,9 +44,9 @@ from penstock_ingest.positions import WriterPositions
 from penstock_ingest.quota import Quota
 from penstock_ingest.routes import add_routes as add_write_routes
 from penstock_ingest.status import ServerStatus
-from penstock_server.connection_limits import ConnectionLimiter
 from penstock_server.health import Health
 from penstock_server.inspection import Inspector
+from penstock_server.serving import serve
 from penstock_server.sweeps import build_engine, sweep_dependencies
 from penstock_storage.blobs.blob_store import open_blobs
 from penstock_storage.catalog.artifacts.artifact_catalog import Artifacts
@@ -71,10 +63,7 @@ from penstock_web.routes import add_routes as add_read_routes
 __all__ = ["build", "main"]
 
 _LIMITS = DEFAULT_LIMITS
-_KEEPALIVE_S = 75.0
-_BACKLOG = 4096
-_OTHER_FILES = 256
-_LOG = logging.getLogger(__name__)
+_LISTEN_FD = "PENSTOCK_LISTEN_FD"
 
 
 @contextlib.asynccontextmanager
@@ -86,8 +75,8 @@ async def build(
 ) -> AsyncIterator[tuple[web.Application, GatewayMetrics]]:
     """The application with all its dependencies, closed at the end of the block."""
     watchdog = watchdog or Watchdog(patience_s=settings.patience_s)
-    keys, activity = RedisKeys(settings.prefix), Activity()
     metrics = metrics or GatewayMetrics()
+    keys, activity = RedisKeys(settings.prefix), Activity()
     redis = connect(settings.redis_url, timeout_s=settings.queue_timeout_s, connections=64)
     pipe = Pipe(settings.redis_url, timeout_s=settings.queue_timeout_s)
     points = open_points(settings.store_url, settings.store_token)
@@ -208,6 +197,7 @@ async def build(
             lambda: authenticator.misses,
         )
         feeds: list[LiveFeed] = []
+        open_requests: set[int] = set()
         metrics.live_streams.set_function(lambda: sum(feed.watchers for feed in feeds))
         health = Health(
             inspector,
@@ -234,11 +224,12 @@ async def build(
 
         app = add_routes(
             web.Application(
-                middlewares=[middleware(metrics, stop, activity)],
+                middlewares=[middleware(metrics, stop, activity, open_requests)],
                 client_max_size=_LIMITS.body_bytes,
             )
         )
         app[BODIES], app[PROXIES] = bodies, Proxies(settings.trusted_proxies)
+        app[OPEN_REQUESTS] = open_requests
         prefix = settings.root_path.strip("/")
         if prefix:
             # Works with proxies that strip the prefix and with those that do not.
@@ -260,9 +251,7 @@ async def build(
             await asyncio.gather(*watches, return_exceptions=True)
     finally:
         pipe.close()
-        await redis.aclose()
-        await points.close()
-        await catalog.close()
+        await close_all(redis.aclose, points.close, catalog.close)
 
 
 async def _to_slash(request: web.Request) -> web.Response:
@@ -276,63 +265,9 @@ def _is_open(settings: GatewaySettings) -> bool:
     return is_loopback and not settings.root_path and not settings.require_login
 
 
-async def serve(
-    settings: GatewaySettings, listener: socket.socket, stop: asyncio.Event, watchdog: Watchdog
-) -> None:
-    """Serve on this socket until `stop` is set, then finish open requests.
-
-    The shutdown order: report not ready but keep serving until load balancers have noticed; close the
-    listener; give open requests `drain_s` to end.
-    """
-    metrics = GatewayMetrics()
-    # Before `build`, which waits for the catalog: a probe would restart this process meanwhile.
-    serving = metrics_server(
-        metrics, watchdog=watchdog, socket=settings.metrics_socket, listen=settings.metrics_listen
-    )
-    async with serving, build(settings, stop, watchdog, metrics) as (app, _):
-        runner = web.AppRunner(app, shutdown_timeout=settings.drain_s, handler_cancellation=True)
-        await runner.setup()
-        server = runner.server
-        if server is None:
-            raise Broken("the runner has no server after its setup")
-        limiter = ConnectionLimiter(
-            server,
-            metrics,
-            max_connections=_most_connections(settings),
-            header_timeout_s=settings.header_timeout_s,
-            keepalive_timeout=_KEEPALIVE_S,
-            access_log=None,
-        )
-        loop = asyncio.get_running_loop()
-        listening = await loop.create_server(limiter, sock=listener, backlog=_BACKLOG)
-        spare_collector()
-        watchdog.ready()
-        await stop.wait()
-        watchdog.stopping()
-        await asyncio.sleep(settings.pre_stop_s)
-        listening.close()
-        await _bodies_arrive(app[BODIES], settings.drain_s)
-        await runner.cleanup()
-
-
-async def _bodies_arrive(bodies: BodyReader, patience_s: float) -> None:
-    """Wait until bodies in transit are received and handled: aiohttp's shutdown stops reading."""
-    deadline = time.monotonic() + patience_s
-    while bodies.held_bytes and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
-
-
-def _most_connections(settings: GatewaySettings) -> int:
-    """The configured number, if the system allows that many open files."""
-    most = min(settings.connections, raise_file_limit() - _OTHER_FILES)
-    if most < settings.connections:
-        _LOG.warning("few_open_files connections=%d asked=%d", most, settings.connections)
-    return max(1, most)
-
-
 def _listener(settings: GatewaySettings) -> socket.socket:
     """The socket inherited from the supervisor, or one that several gateways can share."""
-    inherited = os.environ.get("PENSTOCK_LISTEN_FD")
+    inherited = os.environ.get(_LISTEN_FD)
     if inherited is not None:
         return socket.socket(fileno=int(inherited))
     return listening_socket(settings.host, settings.port, shares_port=True)
@@ -340,7 +275,20 @@ def _listener(settings: GatewaySettings) -> socket.socket:
 
 async def _main(settings: GatewaySettings, watchdog: Watchdog) -> None:
     stop = stop_on_signals(asyncio.get_running_loop())
-    await serve(settings, _listener(settings), stop, watchdog)
+    is_shared = _LISTEN_FD in os.environ
+    with contextlib.suppress(ToldToStop):
+        # Probes at its address are answered from the start, and also when every connection is taken.
+        metrics = GatewayMetrics()
+        async with metrics_server(
+            metrics,
+            watchdog=watchdog,
+            socket=settings.metrics_socket,
+            listen=settings.metrics_listen,
+        ):
+            building = build(settings, stop, watchdog, metrics)
+            await serve(
+                building, settings, _listener(settings), stop, watchdog, is_shared=is_shared
+            )
 
 
 def main() -> None:

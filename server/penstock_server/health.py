@@ -51,7 +51,7 @@ class Health:
         return live_response(self._watchdog.problem)
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """200 if incoming data is accepted and stored, otherwise 503, with all problems; see `Inspector`."""
+        """200 if requests belong here, otherwise 503; with all problems in either case. See `Inspector`."""
         now = await self._inspector.look()
         body: dict[str, object] = {
             "queue": now.queue,

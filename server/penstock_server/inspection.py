@@ -60,8 +60,9 @@ class Inspector:
     """Checks on request, and every few seconds for the metrics.
 
     With `peers`, the folder with the sockets of one machine's `penstock up`, anything that prevents data
-    from being stored makes this gateway not ready. In a cluster only the gateway's own problems do:
-    taking all gateways out of service because workers are gone would not help.
+    from being stored makes this gateway not ready. In a cluster only the gateway's own state does: an outage of
+    Redis, the store or the catalog concerns all gateways at once, and without any of them clients would be
+    refused by the network, instead of being told with 503 and `Retry-After` what is wrong.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Inspector:
             *(_of_up(up) if up is not None else await self._of_disk()),
         ]
         problems = self._dated(found)
-        is_ready = queue_ok and store_ok and catalog_ok and not self._status.is_draining
+        is_ready = not self._status.is_draining
         if self._takes_batches:
             is_ready = is_ready and self._status.is_queue_safe
         if up is not None:

@@ -36,14 +36,13 @@ from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
 from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.redis_server import config, find_server
+from penstock_server.stop_order import stop_in_order
 from penstock_storage.damage.salvage import recent_salvages
 
 __all__ = ["Supervisor", "UpOptions", "listen"]
 
 _LOG = logging.getLogger(__name__)
 _READY_TIMEOUT_S = 60.0
-_DRAIN_S = 2.5
-_END_S = 1.5
 _MAX_STARTS = 3
 """How often Redis may fail to start, for a reason that a restart does not fix, before it is reported."""
 
@@ -126,8 +125,10 @@ class Supervisor:
                     peers=self._peers,
                 ),
             ):
-                await self._first_start(environ)
-                if await self._wait_ready(stop):
+                with self._watchdog.extended():
+                    await self._first_start(environ)
+                    is_ready = await self._wait_ready(stop)
+                if is_ready:
                     on_ready(self.url, self._folder.api_key.read_text())
                     self._is_ready = True
                     self._write_state()
@@ -136,7 +137,9 @@ class Supervisor:
                     self._watchdog.stopping()
         finally:
             looking.cancel()
-            await self._stop(running)
+            # The gateways hold it too: once the last of them has closed it, connections are refused.
+            self._listener.close()
+            await stop_in_order(dict(zip(self._children, running, strict=True)), environ)
             self._forget_state()
 
     def _keep(self, child: Child) -> asyncio.Task[None]:
@@ -278,7 +281,8 @@ class Supervisor:
             )
 
     async def _wait_ready(self, stop: asyncio.Event) -> bool:
-        """True once every part responds; False if stopped before."""
+        """True once every part responds; False if stopped before. Parts that load or upgrade a lot may take
+        longer than the others."""
         deadline = time.monotonic() + _READY_TIMEOUT_S
         host, port = self._listener.getsockname()[:2]
         url = f"http://{reachable_at(host)}:{port}/readyz"
@@ -293,6 +297,7 @@ class Supervisor:
                 except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
                     pass
                 self._require_queue()
+                deadline = max(deadline, *(child.extended_to for child in self._children))
                 if time.monotonic() > deadline:
                     raise Rejected(
                         f"not ready after {_READY_TIMEOUT_S:.0f} s",
@@ -374,23 +379,3 @@ class Supervisor:
         self._folder.state.unlink(missing_ok=True)
         if self._options.ready_file is not None:
             self._options.ready_file.unlink(missing_ok=True)
-
-    async def _stop(self, running: list[asyncio.Task[None]]) -> None:
-        """Stop gateways and workers first, then what they drain into; each gets a few seconds at most."""
-        last = {"redis", "store"}
-        for is_last, patience_s in ((False, _DRAIN_S), (True, _END_S)):
-            pairs = [
-                (child, task)
-                for child, task in zip(self._children, running, strict=True)
-                if (child.name in last) is is_last
-            ]
-            for child, _ in pairs:
-                child.stop()
-            _, pending = await asyncio.wait([task for _, task in pairs], timeout=patience_s)
-            for child, task in pairs:
-                if task in pending:
-                    _LOG.warning("child_killed name=%s", child.name)
-                    child.kill()
-            if pending:
-                await asyncio.wait(pending, timeout=1.0)
-        self._listener.close()

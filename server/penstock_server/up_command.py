@@ -27,7 +27,7 @@ from penstock_server.supervisor import Supervisor, UpOptions, listen
 
 __all__ = ["down", "up"]
 
-_DOWN_TIMEOUT_S = 10.0
+_DOWN_TIMEOUT_S = 45.0
 _DETACH_TIMEOUT_S = 70.0
 _PREFIX = "penstock: "
 

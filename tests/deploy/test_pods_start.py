@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from support.chart import Workload, objects_of, workloads
-from support.pods import USER, Pod, own_volume, why_no_pods
+from support.rendered_pods import USER, Pod, own_volume, why_no_pods
 
 from penstock_common.process.listening import listening_socket
 from penstock_server.redis_server import find_server

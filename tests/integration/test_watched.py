@@ -255,6 +255,20 @@ def test_a_frozen_supervisor_is_said(tmp_path: Path) -> None:
         wait_until(lambda: is_ready(up))
 
 
+async def test_in_a_cluster_gateways_stay_ready_without_redis(tmp_path: Path) -> None:
+    """It is gone for all of them. Clients hear from them what is wrong, and not from the network."""
+    async with running_stack(tmp_path, workers=0) as stack:
+        await stack.redis.stop()
+        async with stack.session.get(f"{stack.urls[0]}/readyz") as reply:
+            answer = await reply.json()
+        assert (reply.status, answer["queue"]) == (200, False)
+        assert "queue_unreachable" in [each["code"] for each in answer["problems"]]
+        row = {"project": "p", "run": "r", "rows": [{"step": 1, "x": 1.0}]}
+        async with stack.session.post(f"{stack.urls[0]}/v1/batches", json=row) as reply:
+            assert reply.status == 503
+            assert int(reply.headers["Retry-After"]) >= 1
+
+
 async def test_in_a_cluster_gateways_stay_ready_without_workers(tmp_path: Path) -> None:
     """Their queue still takes batches; that nobody stores them is said all the same."""
     async with running_stack(tmp_path, workers=0) as stack:

@@ -53,14 +53,19 @@ def _user() -> str | None:
 
 @dataclass
 class Postgres:
-    """A running server, listening on a unix socket in `folder` only."""
+    """A running server, listening on a unix socket in `folder`, and at `address` if it has one."""
 
     folder: Path
     process: asyncio.subprocess.Process
+    address: str = ""
     _names: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def url(self, database: str) -> str:
         return f"postgresql+asyncpg://tester@/{database}?host={self.folder}"
+
+    def url_at_address(self, database: str) -> str:
+        """The URL of the same database as this one's, over the network."""
+        return f"postgresql+asyncpg://tester@{self.address}/{_name_of(database)}"
 
     async def new_database(self, *, encoding: str = "UTF8", like: str | None = None) -> str:
         """The URL of a new database, empty or a copy of the one at the URL `like`."""
@@ -89,8 +94,9 @@ def _name_of(url: str) -> str:
 
 
 @asynccontextmanager
-async def running_postgres() -> AsyncIterator[Postgres]:
-    """A server in a folder of its own, killed at the end."""
+async def running_postgres(address: str = "") -> AsyncIterator[Postgres]:
+    """A server in a folder of its own, killed at the end; with an address, anybody who reaches that may use
+    it."""
     folder = Path(tempfile.mkdtemp(prefix="penstock-pg-"))
     user = _user()
     if user is not None:
@@ -107,13 +113,25 @@ async def running_postgres() -> AsyncIterator[Postgres]:
         cwd=folder,
     )
     assert await initdb.wait() == 0
+    if address:
+        with (data / "pg_hba.conf").open("a") as file:
+            file.write("host all all 0.0.0.0/0 trust\n")
     server = await asyncio.create_subprocess_exec(
-        *(programs[1], "-D", str(data), "-k", str(folder), "-c", "listen_addresses=", "-F"),
+        *(
+            programs[1],
+            "-D",
+            str(data),
+            "-k",
+            str(folder),
+            "-c",
+            f"listen_addresses={address}",
+            "-F",
+        ),
         stderr=asyncio.subprocess.DEVNULL,
         user=user,
         cwd=folder,
     )
-    postgres = Postgres(folder, server)
+    postgres = Postgres(folder, server, address)
     try:
         await _wait_until_ready(postgres)
         yield postgres

@@ -11,7 +11,7 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from support.stack import Stack, Worker
 
-__all__ = ["Kept", "kept_worker", "metrics_of"]
+__all__ = ["Kept", "kept_worker", "metrics_at", "metrics_of"]
 
 
 class Kept:
@@ -56,6 +56,16 @@ async def metrics_of(socket: Path) -> dict[tuple[str, str], float]:
             text = await reply.text()
     except (aiohttp.ClientError, OSError):
         return {}
+    return _series(text)
+
+
+async def metrics_at(url: str) -> dict[tuple[str, str], float]:
+    """The same, from an address."""
+    async with aiohttp.ClientSession() as session, session.get(url) as reply:
+        return _series(await reply.text())
+
+
+def _series(text: str) -> dict[tuple[str, str], float]:
     return {
         (sample.name, next(iter(sample.labels.values()), "")): sample.value
         for family in text_string_to_metric_families(text)

@@ -108,7 +108,9 @@ def compose(settings: WorkerSettings, given: Surroundings) -> Composed:
         committer, compaction, quarantine, leases, known, pace, recorder, sign, metrics
     )
     recovery = Recovery(holdings, quarantine, known, reader, mender, sign, metrics)
-    worker = Worker(holdings, reader, quarantine, preparer, commit, recovery)
+    worker = Worker(
+        holdings, reader, quarantine, preparer, commit, recovery, drain_s=settings.drain_s
+    )
 
     # What runs beside it.
     upkeep = Upkeep(known, clock, leases, liveness, committer, numbers, metrics)

@@ -15,16 +15,17 @@ import uvloop
 from penstock_common.http.exporter import metrics_server
 from penstock_common.process import logs
 from penstock_common.process.lifecycle import (
+    close_all,
     die_with_parent,
     spare_collector,
     stop_on_signals,
 )
 from penstock_common.process.metrics import WorkerMetrics
-from penstock_common.process.patience import patiently
+from penstock_common.process.patience import ToldToStop, patiently
 from penstock_common.process.settings import WorkerSettings, load
 from penstock_common.process.watchdog import Watchdog, watchdog_of
 from penstock_common.queue.connection import connect
-from penstock_storage.connect import open_catalog, open_points
+from penstock_storage.connect import open_catalog, open_points, set_up
 from penstock_storage.names import reconcile
 from penstock_workers.composition import Surroundings, compose
 from penstock_workers.shards.flight_recorder import Death, FlightRecorder, left_behind
@@ -50,36 +51,52 @@ async def _run(
     deaths: Iterable[Death],
 ) -> int:
     metrics = WorkerMetrics()
-    redis = connect(settings.redis_url, timeout_s=10)
-    points = open_points(settings.store_url, settings.store_token)
-    catalog = open_catalog(settings.catalog_url, settings.bounds)
-    # Before anything that waits for another process: a probe would restart this one in the middle of it.
-    serving = metrics_server(
+    async with metrics_server(
         metrics,
         watchdog=watchdog,
         socket=settings.metrics_socket,
         listen=settings.metrics_listen,
-    )
-    try:
-        async with serving:
-            await patiently(points.setup, stop)
-            await patiently(catalog.setup, stop)
-            # A catalog restored from an older copy must not assign a number twice.
-            await reconcile(catalog, points)
-            given = Surroundings(redis, points, catalog, recorder, watchdog, metrics)
-            composed = compose(settings, given)
-            await patiently(composed.clock.check, stop)
-            for death in deaths:
-                await patiently(partial(composed.records.blame, death), stop)
-            spare_collector()
-            background = composed.background()
-            watchdog.ready()
-            await composed.worker.run(stop, background)
-        return AT_FAULT if composed.worker.is_at_fault else 0
-    finally:
-        await redis.aclose()
-        await points.close()
-        await catalog.close()
+    ):
+        redis = connect(settings.redis_url, timeout_s=10)
+        points = open_points(settings.store_url, settings.store_token)
+        catalog = open_catalog(settings.catalog_url, settings.bounds)
+        given = Surroundings(redis, points, catalog, recorder, watchdog, metrics)
+        try:
+            return await _work(settings, stop, given, deaths)
+        except ToldToStop:
+            return 0
+        finally:
+            await close_all(redis.aclose, points.close, catalog.close)
+
+
+async def _work(
+    settings: WorkerSettings, stop: asyncio.Event, given: Surroundings, deaths: Iterable[Death]
+) -> int:
+    points, catalog, watchdog = given.points, given.catalog, given.watchdog
+
+    async def prepare() -> None:
+        with watchdog.extended():
+            await set_up(catalog, points)
+
+    await patiently(prepare, stop)
+    # A catalog restored from an older copy must not assign a number twice.
+    await patiently(partial(reconcile, catalog, points), stop)
+    composed = compose(settings, given)
+    await patiently(composed.clock.check, stop)
+    for death in deaths:
+        await patiently(partial(composed.records.blame, death), stop)
+    spare_collector()
+    background = composed.background()
+    watchdog.ready()
+    stopping = watchdog.spawn(_note_stop(stop, watchdog), "end", ends=True)
+    await composed.worker.run(stop, background)
+    stopping.cancel()
+    return AT_FAULT if composed.worker.is_at_fault else 0
+
+
+async def _note_stop(stop: asyncio.Event, watchdog: Watchdog) -> None:
+    await stop.wait()
+    watchdog.stopping()
 
 
 async def _main(settings: WorkerSettings, watchdog: Watchdog) -> int:

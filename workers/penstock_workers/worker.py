@@ -42,6 +42,7 @@ __all__ = ["Worker"]
 _LOG = logging.getLogger(__name__)
 _SURROUNDINGS = (PenstockError, RedisError, OSError, TimeoutError)
 """What the stores and the queue raise while they do not work."""
+_ABANDON_S = 1.0
 
 
 class Worker:
@@ -55,13 +56,17 @@ class Worker:
         preparer: Preparer,
         commit: CommitInHand,
         recovery: Recovery,
+        *,
+        drain_s: float,
     ) -> None:
+        """`drain_s`: how long the turn and the commit in hand may take once it has to stop."""
         self._holdings = holdings
         self._reader = reader
         self._quarantine = quarantine
         self._preparer = preparer
         self._commit = commit
         self._recovery = recovery
+        self._drain_s = drain_s
 
     @property
     def is_at_fault(self) -> bool:
@@ -79,8 +84,28 @@ class Worker:
             await self._recovery.back_off(stop)
 
     async def _work(self, stop: asyncio.Event) -> None:
+        """Turn until `stop` is set. The batches in hand then may still be stored, unless that takes too long:
+        they stay queued, and the next owner of their shards stores them."""
+        turning = asyncio.create_task(self._turn_until(stop), name="turns")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait([turning, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        await asyncio.wait([turning], timeout=self._drain_s)
+        if turning.done():
+            await turning
+            return
+        _LOG.warning("commit_left_behind drain_s=%.1f", self._drain_s)
+        turning.cancel()
+        self._commit.abandon()
+        await asyncio.wait([turning], timeout=_ABANDON_S)
+
+    async def _turn_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set() and not self.is_at_fault:
             await self.turn(stop)
+        try:
+            await self._commit.finish()
+        except (Refused, *_SURROUNDINGS) as error:
+            _LOG.warning("commit_left_behind error=%s", type(error).__name__)
 
     async def turn(self, stop: asyncio.Event) -> None:
         """One turn. Whatever fails in it is judged, or has been waited for and is tried again in the next
@@ -151,7 +176,6 @@ class Worker:
 
     async def _leave(self) -> None:
         try:
-            await self._commit.finish()
             await self._holdings.leave()
         except _SURROUNDINGS as error:
             # Nothing is lost: the entries are still queued, and the leases run out.

@@ -19,6 +19,7 @@ from penstock_common.process.activity import Activity
 from penstock_common.process.metrics import AUTH_FAILURES, GatewayMetrics
 
 __all__ = [
+    "OPEN_REQUESTS",
     "POINTS",
     "SERVER",
     "answer_expectation",
@@ -45,6 +46,9 @@ _HARDENED = {
 _JSON_HEADERS = CIMultiDictProxy(
     CIMultiDict({"Content-Type": "application/json; charset=utf-8", **_HARDENED, "Server": SERVER})
 )
+
+OPEN_REQUESTS = web.AppKey("open_requests", set[int])
+"""Where an application keeps which requests it is answering."""
 
 POINTS = "points"
 """The request key under which a handler reports how many points or buckets its reply holds."""
@@ -122,20 +126,22 @@ def middleware(
     metrics: GatewayMetrics,
     stop: asyncio.Event | None = None,
     activity: Activity | None = None,
+    open_requests: set[int] | None = None,
 ) -> Middleware:
     """Counts and times every request, notes it as activity, and turns exceptions into replies.
+    `open_requests` has an entry for each that is being answered.
 
     Once `stop` is set every reply also closes its connection, so that clients move to another process
     before this one exits.
     """
 
-    open_requests: set[int] = set()
-    metrics.in_flight.set_function(lambda: len(open_requests))
+    in_flight: set[int] = set() if open_requests is None else open_requests
+    metrics.in_flight.set_function(lambda: len(in_flight))
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        open_requests.add(id(request))
+        in_flight.add(id(request))
         if activity is not None:
             activity.begin()
         code = 500
@@ -150,7 +156,7 @@ def middleware(
                 response.force_close()
             return response
         finally:
-            open_requests.discard(id(request))
+            in_flight.discard(id(request))
             if activity is not None:
                 activity.end()
             resource = request.match_info.route.resource

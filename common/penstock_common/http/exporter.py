@@ -24,7 +24,15 @@ from penstock_common.process.listening import listening_socket
 from penstock_common.process.metrics import Metrics
 from penstock_common.process.watchdog import Watchdog
 
-__all__ = ["CONTENT_TYPE", "ask", "gather", "live_response", "merged", "metrics_server"]
+__all__ = [
+    "CONTENT_TYPE",
+    "ask",
+    "gather",
+    "live_response",
+    "merged",
+    "metrics_server",
+    "ready_response",
+]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TIMEOUT_S = 2.0
@@ -43,9 +51,8 @@ async def metrics_server(
     """Serve `metrics`, `/healthz` and `/readyz` as the watchdog sees them, and further JSON `pages` while
     the block runs: on the unix socket `socket`, on `listen` (`host:port`), on both or neither.
 
-    `/healthz` does not depend on other processes; enter this block before you wait for one. With
-    `peers`, `/metrics` adds up all processes with a socket in that folder.
-    """
+    A role opens it before it waits for anything: one that waits for a store is alive. With `peers`,
+    `/metrics` adds up all processes with a socket in that folder."""
     if not socket and not listen:
         yield
         return
@@ -60,9 +67,7 @@ async def metrics_server(
         return live_response(watchdog.problem if watchdog is not None else "")
 
     async def readyz(_: web.Request) -> web.Response:
-        is_ready = watchdog is None or watchdog.is_ready
-        body = {"status": "ready" if is_ready else "not ready"}
-        return json_response(body, status=200 if is_ready else 503)
+        return ready_response(is_ready=watchdog is None or watchdog.is_ready)
 
     def page(content: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(_: web.Request) -> web.Response:
@@ -95,6 +100,13 @@ def live_response(problem: str) -> web.Response:
     """The reply of `/healthz`: whether this process is working, even if it is waiting for something."""
     body = {"status": "failing", "problem": problem} if problem else {"status": "ok"}
     return json_response(body, status=503 if problem else 200)
+
+
+def ready_response(*, is_ready: bool) -> web.Response:
+    """The reply of a role's `/readyz`: whether it has what it needs to work, and is not shutting
+    down."""
+    body = {"status": "ready" if is_ready else "starting or stopping"}
+    return json_response(body, status=200 if is_ready else 503)
 
 
 def _address(listen: str) -> tuple[str, int]:

@@ -11,9 +11,12 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
-__all__ = ["ALIVE", "READY", "STOPPING", "Notifier", "without_notify"]
+__all__ = ["ALIVE", "EXTEND", "EXTEND_S", "READY", "STOPPING", "Notifier", "without_notify"]
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
+EXTEND_S = 15
+EXTEND = f"EXTEND_TIMEOUT_USEC={EXTEND_S}000000"
+"""The start takes longer, because of a lot of work, and not because of something that is missing."""
 _NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 

@@ -15,12 +15,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from penstock.errors import Rejected
-from penstock_common.process.notify import ALIVE, READY, STOPPING, Notifier
+from penstock_common.process.notify import ALIVE, EXTEND, READY, STOPPING, Notifier
 
 __all__ = ["EXIT_FAILED", "PATIENCE_S", "Watchdog", "WatchedPart", "end_process", "watchdog_of"]
 
@@ -74,8 +74,8 @@ class Watchdog:
         self._end = end
         self._parts: dict[str, WatchedPart] = {}
         self._failure = ""
-        self.is_ready = False
-        """Whether the process works: from `ready` to `stopping`."""
+        self._is_ready = False
+        self._is_extended = False
         waits = [each for each in (patience_s, self._notifier.watchdog_s) if each > 0]
         self._every_s = min(waits, default=PATIENCE_S) / _LOOKS
 
@@ -104,14 +104,28 @@ class Watchdog:
         task.add_done_callback(self._done if ends else self._ended)
         return task
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process has said that it is ready, and not since that it is shutting down."""
+        return self._is_ready
+
     def ready(self) -> None:
         """This process is ready for work."""
-        self.is_ready = True
+        self._is_ready = True
         self._notifier.tell(READY)
+
+    @contextmanager
+    def extended(self) -> Iterator[None]:
+        """While the block runs, the start may take any time: stores are being loaded or upgraded."""
+        self._is_extended = True
+        try:
+            yield
+        finally:
+            self._is_extended = False
 
     def stopping(self) -> None:
         """This process is shutting down."""
-        self.is_ready = False
+        self._is_ready = False
         self._notifier.tell(STOPPING)
 
     async def run(self, main: Coroutine[Any, Any, T]) -> T:
@@ -153,7 +167,7 @@ class Watchdog:
         checked = time.monotonic()
         while True:
             if self.check(min(time.monotonic() - checked, 2 * self._every_s)):
-                self._notifier.tell(ALIVE)
+                self._notifier.tell(ALIVE, *([EXTEND] if self._is_extended else []))
             checked = time.monotonic()
             await asyncio.sleep(self._every_s)
 

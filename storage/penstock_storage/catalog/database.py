@@ -24,6 +24,8 @@ from sqlalchemy.util import await_only
 
 from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Transient
+from penstock_storage.catalog.file_lock import locked_file
+from penstock_storage.catalog.vanished import notice_vanished
 
 __all__ = ["Database", "lock_deletions", "with_driver"]
 
@@ -40,7 +42,8 @@ _PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")
 _MALFORMED = ("database disk image is malformed", "file is not a database")
 """SQLite's messages about damaged pages. No batch is at fault for these."""
 # Arbitrary numbers that no other application uses for advisory locks.
-_SETUP_LOCK, _DELETIONS_LOCK = 0x70656E73, 0x70656E74
+_SETUP_LOCK, _DELETIONS_LOCK, _STORES_LOCK = 0x70656E73, 0x70656E74, 0x70656E75
+_LOCK_EVERY_S = 0.1
 
 
 class Database:
@@ -50,6 +53,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._is_closed = False
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._file = make_url(url).database or ""
         if self.is_sqlite:
             self._reader = _sqlite_engine(url, "BEGIN", connections=4)
             self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE", connections=1)
@@ -57,6 +61,7 @@ class Database:
             self._reader = self._writer = create_async_engine(
                 with_driver(url), pool_size=8, pool_pre_ping=True
             )
+            notice_vanished(self._writer)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -86,6 +91,22 @@ class Database:
         """Until the transaction ends, let no other process create tables."""
         if not self.is_sqlite:  # BEGIN IMMEDIATE has done it there
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_SETUP_LOCK})"))
+
+    @asynccontextmanager
+    async def setup_alone(self) -> AsyncIterator[None]:
+        """Let no other process set up stores while the block runs. The lock ends with the process or its
+        connection, and keeps nobody from reading or writing."""
+        if self.is_sqlite:
+            async with locked_file(f"{self._file}.setup", every_s=_LOCK_EVERY_S):
+                yield
+            return
+        async with self.writing() as connection:
+            # Of the transaction, since a pooler may give each of them another session; and asked again and
+            # again, since a statement that waits would hold back the database's clean-up.
+            lock = text(f"SELECT pg_try_advisory_xact_lock({_STORES_LOCK})")
+            while not await connection.scalar(lock):
+                await asyncio.sleep(_LOCK_EVERY_S)
+            yield
 
     async def require_unicode(self, connection: AsyncConnection) -> None:
         """Raise `Broken` for a database that cannot store every name."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 from sqlalchemy import Select, func, select, tuple_
@@ -71,6 +71,9 @@ class SqlCatalog(LaneCatalog):
     def accounts(self) -> SqlAccounts:
         """API keys as their owners see them, and sessions."""
         return SqlAccounts(self._database)
+
+    def setup_alone(self) -> AbstractAsyncContextManager[None]:
+        return self._database.setup_alone()
 
     async def setup(self) -> None:
         async with self._database.writing() as connection:

@@ -8,6 +8,7 @@ wait has a timeout, and that a reply which breaks off raises: it is never silent
 from __future__ import annotations
 
 import math
+import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,6 +22,7 @@ import numpy as np
 from penstock.error_codes import ErrorCode
 from penstock.errors import Broken, Transient
 from penstock.ids import new_store_id
+from penstock_common.process.sockets import notice_vanished_peer
 from penstock_storage.clickhouse import native
 from penstock_storage.clickhouse.schema import (
     COLUMNS,
@@ -218,7 +220,9 @@ class ClickHouse:
                     self._socket, limit=self._connections
                 )
             else:
-                connector = aiohttp.TCPConnector(limit=self._connections)
+                connector = aiohttp.TCPConnector(
+                    limit=self._connections, socket_factory=_noticing_socket
+                )
             trace = aiohttp.TraceConfig()
             trace.on_connection_create_end.append(self._count_connection)
             self._session = aiohttp.ClientSession(
@@ -342,6 +346,14 @@ class ClickHouse:
         await self.insert(
             "meta", {"name": [name], "value": [value], "ver": np.array([ver], np.uint64)}
         )
+
+
+def _noticing_socket(address: Any) -> socket.socket:
+    """For a connection to this address, as `getaddrinfo` gives it."""
+    made = socket.socket(*address[:3])
+    made.setblocking(False)
+    notice_vanished_peer(made)
+    return made
 
 
 def _unreachable(error: BaseException) -> Transient:

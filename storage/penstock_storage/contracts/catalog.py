@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from penstock_common.http.auth import ApiKey
@@ -234,6 +235,10 @@ class Catalog(
     Protocol,
 ):
     """All subjects together: small rows, many readers, transactions. What needs one subject takes its protocol."""
+
+    def setup_alone(self) -> AbstractAsyncContextManager[None]:
+        """Let no other process set up the installation's stores while the block runs."""
+        ...
 
     async def setup(self) -> None:
         """Create or upgrade the tables; raise `Broken` if newer code made them incompatible. Several

@@ -82,15 +82,36 @@ async def _serve(arguments: argparse.Namespace, token: str, watchdog: Watchdog) 
         loop.add_signal_handler(number, stopped.set)
     arguments.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     metrics = StoreMetrics()
-    readers = (os.cpu_count() or 1) + 2
-    engine = Engine(arguments.path, arguments.memory_bytes, readers, watchdog)
-    try:
-        await engine.open()
-    except EngineError as error:
-        _log.error("cannot open %s: %s", arguments.path, error)
-        return _EXIT_IN_USE
+    async with metrics_server(
+        metrics,
+        watchdog=watchdog,
+        socket=arguments.metrics_socket,
+        listen=arguments.metrics_listen,
+    ):
+        readers = (os.cpu_count() or 1) + 2
+        engine = Engine(arguments.path, arguments.memory_bytes, readers, watchdog)
+        try:
+            with watchdog.extended():
+                await engine.open()
+        except EngineError as error:
+            _log.error("cannot open %s: %s", arguments.path, error)
+            return _EXIT_IN_USE
+        await _serve_engine(
+            arguments, application(engine, token, metrics), engine, watchdog, stopped
+        )
+    return 0
+
+
+async def _serve_engine(
+    arguments: argparse.Namespace,
+    app: web.Application,
+    engine: Engine,
+    watchdog: Watchdog,
+    stopped: asyncio.Event,
+) -> None:
+    """Serve the open engine until it has to stop, and close it."""
     runner = web.AppRunner(
-        application(engine, token, metrics),
+        app,
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=0.5,  # only for sending results: the engine waits longer
@@ -100,20 +121,14 @@ async def _serve(arguments: argparse.Namespace, token: str, watchdog: Watchdog) 
     await runner.setup()
     try:
         await _listen(runner, arguments)
-        async with metrics_server(
-            metrics,
-            watchdog=watchdog,
-            socket=arguments.metrics_socket,
-            listen=arguments.metrics_listen,
-        ):
-            _log.info("store ready: %s", arguments.path)
-            asking = watchdog.spawn(engine.watch(), "chDB")
-            giving_back = watchdog.spawn(keep_giving_back(), "code", ends=True)
-            watchdog.ready()
-            await stopped.wait()
-            watchdog.stopping()
-            asking.cancel()
-            giving_back.cancel()
+        _log.info("store ready: %s", arguments.path)
+        asking = watchdog.spawn(engine.watch(), "chDB")
+        giving_back = watchdog.spawn(keep_giving_back(), "code", ends=True)
+        watchdog.ready()
+        await stopped.wait()
+        watchdog.stopping()
+        asking.cancel()
+        giving_back.cancel()
     finally:
         for site in list(runner.sites):
             await site.stop()
@@ -121,7 +136,6 @@ async def _serve(arguments: argparse.Namespace, token: str, watchdog: Watchdog) 
         await runner.cleanup()
         if arguments.socket is not None:
             arguments.socket.unlink(missing_ok=True)
-    return 0
 
 
 async def _listen(runner: web.AppRunner, arguments: argparse.Namespace) -> None:

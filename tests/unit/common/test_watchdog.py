@@ -143,6 +143,23 @@ async def test_the_heart_beats_for_any_listener(listener: socket.socket, tmp_pat
     assert await watchdog.run(main()) == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
 
 
+async def test_a_long_start_is_said_with_each_beat(listener: socket.socket, tmp_path: Path) -> None:
+    watchdog = Watchdog(patience_s=0.1, notifier=Notifier(str(tmp_path / "notify")))
+
+    async def main() -> None:
+        with watchdog.extended():
+            while await received(listener) != b"WATCHDOG=1\nEXTEND_TIMEOUT_USEC=15000000":
+                pass
+        while await received(listener) != b"WATCHDOG=1":
+            pass
+
+    await asyncio.wait_for(watchdog.run(main()), 20)
+
+
+async def received(listener: socket.socket) -> bytes:
+    return await asyncio.to_thread(listener.recv, 100)
+
+
 async def test_a_hung_part_stops_the_heart(listener: socket.socket, tmp_path: Path) -> None:
     watchdog = Watchdog(patience_s=0.1, notifier=Notifier(str(tmp_path / "notify")))
     watchdog.part("loop")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from penstock_common.process.notify import READY
+from penstock_common.process.notify import EXTEND, EXTEND_S, READY
 from penstock_server import child
 from penstock_server.child import Child, ProcessCommand
 
@@ -32,3 +33,10 @@ async def test_the_pause_grows_less_for_one_that_was_ready(
     await asyncio.wait_for(made.keep_running(), 20)
     assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
     assert pauses[-1] == max(pauses) == longest_s
+
+
+def test_a_start_that_takes_longer_says_so(tmp_path: Path) -> None:
+    made = Child("worker", ProcessCommand(["/bin/false"], {}, tmp_path / "log"), lambda: None)
+    assert made.extended_to < time.monotonic()
+    made.record_heartbeat([EXTEND])
+    assert 0 < made.extended_to - time.monotonic() <= EXTEND_S

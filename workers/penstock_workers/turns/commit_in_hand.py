@@ -83,6 +83,11 @@ class CommitInHand:
             if not task.cancelled() and (error := task.exception()) is not None:
                 _LOG.warning("commit_given_up error=%s", type(error).__name__)
 
+    def abandon(self) -> None:
+        """Break it off where it is, as if the process had been killed there."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def _store(self, read: Read, prepared: Prepared) -> None:
         started = time.perf_counter()
         async with self._compaction.commit_in_hand:

@@ -3,6 +3,10 @@ about these."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+
+from penstock.errors import PenstockError
 from penstock_common.process.metrics import WorkerMetrics
 from penstock_workers.batches.known_state import KnownState
 from penstock_workers.commits.store_clock import StoreClock
@@ -14,6 +18,9 @@ from penstock_workers.turns.reader import Reader, Reading
 from penstock_workers.upkeep.mender import Mender
 
 __all__ = ["Holdings"]
+
+_LOG = logging.getLogger(__name__)
+_LEAVE_S = 3.0
 
 
 class Holdings:
@@ -103,6 +110,15 @@ class Holdings:
         await self.forget("retry")
 
     async def leave(self) -> None:
-        """Note for the next owner what the store has, and release all shards. No commit is in hand."""
-        await self._mender.note()
-        await self._leases.leave()
+        """Note for the next owner what the store has, and release all shards. No commit is in hand.
+
+        Each within a few seconds: others can take the shards at once only if they are released, also by a
+        worker that does not reach the store any more.
+        """
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await self._mender.note()
+        except (PenstockError, OSError, TimeoutError) as error:
+            _LOG.warning("parts_not_noted error=%s", type(error).__name__)
+        async with asyncio.timeout(_LEAVE_S):
+            await self._leases.leave()
