@@ -24,11 +24,12 @@ CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 
 def main() -> int:
     """`--check` type-checks, lints and tests the page's sources; `--watch` keeps building; `--once` then
-    removes what only building needs."""
+    removes what only building needs. `--sbom FILE` also lists the packages that the page is made of (CycloneDX)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--watch", action="store_true")
     parser.add_argument("--once", action="store_true")
+    parser.add_argument("--sbom", type=Path)
     arguments = parser.parse_args()
     _install()
     _write_types()
@@ -38,6 +39,8 @@ def main() -> int:
     for script in scripts:
         extra = ["--", "--watch"] if arguments.watch else []
         _npm("run", "--silent", script, *extra)
+    if arguments.sbom:
+        arguments.sbom.write_bytes(_npm("sbom", "--omit=dev", "--sbom-format=cyclonedx", feed=b""))
     if arguments.once:
         shutil.rmtree(UI / "node_modules")
         shutil.rmtree(NODE, ignore_errors=True)

@@ -30,6 +30,7 @@ _SERVER_COMMANDS = (
     "backup",
     "restore",
     "dead",
+    "health",
 )
 
 

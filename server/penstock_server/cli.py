@@ -34,12 +34,14 @@ _ROLES = {
 def add_commands(subparsers: Any) -> None:
     """Add the server's commands to the `penstock` command."""
     up = subparsers.add_parser("up", help="start all of Penstock on this machine")
-    up.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    up.add_argument("--port", type=int, default=8080, help="port, 0 = a free one (%(default)s)")
+    up.add_argument("--host", help="address to listen on (PENSTOCK_HOST, else 127.0.0.1)")
+    up.add_argument("--port", type=int, help="port, 0 = a free one (PENSTOCK_PORT, else 8080)")
     up.add_argument("--data", type=Path, default=_default_data(), help="data folder (%(default)s)")
     up.add_argument("--gateways", type=int, default=1, help="gateway processes (%(default)s)")
     up.add_argument("--workers", type=int, default=1, help="worker processes (%(default)s)")
-    up.add_argument("--root-path", default="", help="path prefix behind a proxy, e.g. /penstock")
+    up.add_argument(
+        "--root-path", help="path prefix behind a proxy, e.g. /penstock (PENSTOCK_ROOT_PATH)"
+    )
     up.add_argument("--require-login", action="store_true", help="require a key even on loopback")
     up.add_argument("--detach", action="store_true", help="run in the background")
     up.add_argument("--ready-file", type=Path, help="JSON file to write when everything is ready")
@@ -52,6 +54,11 @@ def add_commands(subparsers: Any) -> None:
     add_backup_commands(subparsers, _default_data())
     add_dead_letter_commands(subparsers, _default_data())
     add_key_command(subparsers, _default_data())
+    health = subparsers.add_parser("health", help="exit with 0 if a role on this machine works")
+    health.add_argument(
+        "--url", help="what to ask (default: /healthz where PENSTOCK_* variables say it listens)"
+    )
+    health.set_defaults(run=_health)
     for role, (module, text, serves) in _ROLES.items():
         # No prefix character: all arguments belong to the role.
         parser = subparsers.add_parser(
@@ -80,6 +87,12 @@ def _up(arguments: argparse.Namespace) -> int:
     from penstock_server.up_command import up
 
     return up(arguments)
+
+
+def _health(arguments: argparse.Namespace) -> int:
+    from penstock_server.health_command import check
+
+    return check(arguments.url, os.environ)
 
 
 def _down(arguments: argparse.Namespace) -> int:

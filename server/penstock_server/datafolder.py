@@ -31,15 +31,19 @@ class DataFolder:
     def open(self) -> None:
         """Create what is missing and lock the folder for this process.
 
-        Raises `Rejected` if another process holds it or a newer Penstock wrote it.
+        Raises `Rejected` if another process holds it, a newer Penstock wrote it, or this user must not.
         """
-        for folder in (self.root, self.queue, self.points, self.blobs, self.logs, self.run):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A volume's root may be another user's, open to us through its group (`fsGroup` in Kubernetes).
-        if self.root.stat().st_uid == os.getuid():
-            self.root.chmod(0o700)
-        self._take_lock()
-        self._check_format()
+        try:
+            for folder in (self.root, self.queue, self.points, self.blobs, self.logs, self.run):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._close_to_others()
+            self._take_lock()
+            self._check_format()
+        except PermissionError as error:
+            raise Rejected(
+                f"user {os.geteuid()} of group {os.getegid()} has no access to {error.filename}",
+                code=CommandCode.CLOSED_FOLDER,
+            ) from error
 
     def close(self) -> None:
         """Release the lock for another process."""
@@ -102,6 +106,12 @@ class DataFolder:
 
     def _folder_id(self) -> str:
         return self.secret("folder")[:12]
+
+    def _close_to_others(self) -> None:
+        """A volume's root may belong to root and be open to a group that we are in, as in Kubernetes: then
+        its mode is not ours to change, and what lies in it is private all the same."""
+        if self.root.stat().st_uid == os.geteuid():
+            self.root.chmod(0o700)
 
     def _take_lock(self) -> None:
         lock = (self.root / "lock").open("a+")

@@ -297,6 +297,8 @@ def main() -> None:
     settings = load(GatewaySettings, environ=os.environ)
     if settings.serves not in ("all", "write", "read"):
         sys.exit(f"penstock: PENSTOCK_SERVES is {settings.serves!r}; it can be all, write or read")
+    if not settings.secret:  # everybody could sign sessions
+        sys.exit("penstock: PENSTOCK_SECRET is not set: it hashes API keys and signs sessions")
     logs.setup("gateway", settings.log_level, secrets=settings.secrets)
     watchdog = watchdog_of(settings.patience_s)
     uvloop.run(watchdog.run(_main(settings, watchdog)))

@@ -19,13 +19,14 @@ from penstock.credentials import default_url, store_key
 from penstock.errors import Rejected
 from penstock_common.process import logs
 from penstock_common.process.lifecycle import stop_on_signals
-from penstock_common.process.settings import ServerSettings, load
+from penstock_common.process.settings import GatewaySettings, load
 from penstock_common.process.watchdog import watchdog_of
 from penstock_server.datafolder import DataFolder
 from penstock_server.leftovers import end_leftovers
+from penstock_server.orphans import reaping_orphans
 from penstock_server.supervisor import Supervisor, UpOptions, listen
 
-__all__ = ["down", "up"]
+__all__ = ["down", "options_of", "up"]
 
 _DOWN_TIMEOUT_S = 45.0
 _DETACH_TIMEOUT_S = 70.0
@@ -38,23 +39,14 @@ def up(arguments: argparse.Namespace) -> int:
         return _fail("--gateways and --workers must be at least 1")
     if arguments.detach:
         return _detach(arguments)
-    options = UpOptions(
-        host=arguments.host,
-        port=arguments.port,
-        data=arguments.data,
-        gateways=arguments.gateways,
-        workers=arguments.workers,
-        root_path=_root_path(arguments.root_path),
-        require_login=arguments.require_login,
-        ready_file=arguments.ready_file.resolve() if arguments.ready_file else None,
-    )
-    folder = DataFolder(options.data)
+    folder = DataFolder(arguments.data)
     try:
         _log_as_up()
+        settings = load(GatewaySettings, environ=os.environ)
+        options = options_of(arguments, settings)
         folder.open()
         _log_as_up(folder.secret("pepper"), folder.secret("store_token"))
         end_leftovers(folder.state)
-        settings = load(ServerSettings, environ=os.environ)
         listener = listen(options.host, options.port)
         watchdog = watchdog_of(settings.patience_s)
         supervisor = Supervisor(options, settings, folder, listener, watchdog)
@@ -63,6 +55,21 @@ def up(arguments: argparse.Namespace) -> int:
         return _fail(f"{error}\n{error.hint}" if error.hint else str(error))
     finally:
         folder.close()
+
+
+def options_of(arguments: argparse.Namespace, settings: GatewaySettings) -> UpOptions:
+    """What the flags say, and the environment where they say nothing."""
+    host, port, root_path = arguments.host, arguments.port, arguments.root_path
+    return UpOptions(
+        host=settings.host if host is None else host,
+        port=settings.port if port is None else port,
+        data=arguments.data,
+        gateways=arguments.gateways,
+        workers=arguments.workers,
+        root_path=_root_path(settings.root_path if root_path is None else root_path),
+        require_login=arguments.require_login or settings.require_login,
+        ready_file=arguments.ready_file.resolve() if arguments.ready_file else None,
+    )
 
 
 def _log_as_up(*secrets: str) -> None:
@@ -80,7 +87,8 @@ async def _supervise(supervisor: Supervisor, folder: DataFolder) -> int:
         took_s = time.monotonic() - started
         _welcome(url, shown, folder.root, took_s, is_default=is_default, stop="Ctrl-C")
 
-    await supervisor.run(stop, on_ready)
+    with reaping_orphans():
+        await supervisor.run(stop, on_ready)
     return 0
 
 

@@ -36,6 +36,7 @@ __all__ = ["main"]
 _log = logging.getLogger(__name__)
 
 _GRACE_S = 5.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXIT_IN_USE = 73  # EX_CANTCREAT
 _MAX_URL_BYTES = 2**20  # ClickHouse's http_max_uri_size: long lists of runs are parameters
 
@@ -70,6 +71,8 @@ def main() -> None:
     if arguments.socket is None and arguments.port is None:
         parser.error("give --socket or --port")
     token = os.environ.pop("PENSTOCK_STORE_TOKEN", "")
+    if arguments.port is not None and not token and arguments.host not in _LOOPBACK:
+        parser.error("PENSTOCK_STORE_TOKEN is not set: other machines could read and write")
     logs.setup("store", secrets=[token])
     watchdog = watchdog_of(arguments.patience_s)
     sys.exit(asyncio.run(watchdog.run(_serve(arguments, token, watchdog))))
