@@ -89,7 +89,7 @@ def test_every_image_is_of_the_registry_and_has_a_version() -> None:
     def check(name: str, each: Workload) -> str:
         image = scenario(name).get("image", {})
         registry = image.get("registry", "ghcr.io")
-        text = each.container["image"]
+        text = str(each.container["image"])
         secrets = [s["name"] for s in each.pod.get("imagePullSecrets", [])]
         if not text.startswith(f"{registry}/penstock/"):
             return text
@@ -270,10 +270,12 @@ def test_every_variable_is_a_setting() -> None:
 
 
 def test_the_settings_are_accepted() -> None:
-    kinds = {"gateway": GatewaySettings, "web": GatewaySettings, "worker": WorkerSettings}
+    kinds: dict[str, type[ServerSettings]] = {
+        "gateway": GatewaySettings, "web": GatewaySettings, "worker": WorkerSettings,
+    }  # fmt: skip
 
     def check(name: str, each: Workload) -> str:
-        kind = kinds.get(each.component, ServerSettings)
+        kind: type[ServerSettings] = kinds.get(each.component, ServerSettings)
         loaded = load(kind, environ=environ_of(name, each))
         if isinstance(loaded, GatewaySettings):
             return "" if (loaded.host, loaded.port) == ("::", 8080) else "listens elsewhere"

@@ -79,7 +79,7 @@ def open_to_group(folder: Path) -> None:
 def test_the_single_pod_keeps_its_data_over_an_upgrade_and_a_change_of_user(
     short_path: Path,
 ) -> None:
-    found = []
+    found: list[tuple[str, str]] = []
     for scenario, user in (
         ("default", USER),
         ("single-hard", USER),
