@@ -12,7 +12,7 @@ from penstock_common.process.settings import GatewaySettings, load
 __all__ = ["address", "check"]
 
 _TIMEOUT_S = 4.0
-_ALL = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
+_ALL = {"0.0.0.0": "127.0.0.1", "[::]": "127.0.0.1"}  # noqa: S104
 """Where a role answers that listens on every address."""
 
 

@@ -24,7 +24,6 @@ from penstock.command_codes import CommandCode
 from penstock.errors import Rejected
 from penstock_common.http.exporter import metrics_server
 from penstock_common.process.listening import listening_socket, reachable_at
-from penstock_common.process.memory_limit import usable_memory_bytes
 from penstock_common.process.metrics import SupervisorMetrics
 from penstock_common.process.notify import without_notify
 from penstock_common.process.settings import ServerSettings
@@ -34,6 +33,7 @@ from penstock_server.child import Child, ProcessCommand
 from penstock_server.child_watch import ChildWatch
 from penstock_server.datafolder import DataFolder, write_private
 from penstock_server.leftovers import identify
+from penstock_server.memory import usable_bytes
 from penstock_server.queue_file.keeper import QueueKeeper
 from penstock_server.redis_server import config, find_server
 from penstock_server.stop_order import stop_in_order
@@ -163,7 +163,7 @@ class Supervisor:
 
     def _environ(self) -> dict[str, str]:
         folder, options = self._folder, self._options
-        memory = usable_memory_bytes()
+        memory = usable_bytes()
         queue_bytes = min(4 * 2**30, memory // 5)
         return {
             **without_notify(os.environ),

@@ -37,7 +37,7 @@ LARGE = 3 * 2**20
 """More than the usual limit of 1 MiB, and than a proxy's buffers."""
 
 
-def annotations(controller: str) -> dict[str, str]:
+def annotations_of(controller: str) -> dict[str, str]:
     (ingress,) = objects_of(f"single-ingress-{controller}", "Ingress")
     found = ingress["metadata"]["annotations"]
     return {name: str(text) for name, text in found.items() if not name.startswith("own/")}
@@ -45,8 +45,9 @@ def annotations(controller: str) -> dict[str, str]:
 
 def nginx(folder: Path, port: int, server: int, directives: dict[str, str]) -> list[str]:
     lines = "\n".join(f"    {name} {text};" for name, text in directives.items())
+    user = "user root; " if os.geteuid() == 0 else ""  # pytest's folder is root's alone then
     (folder / "nginx.conf").write_text(
-        f"""daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
+        f"""{user}daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
 events {{}}
 http {{
   access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
@@ -64,7 +65,7 @@ http {{
 
 def ingress_nginx(folder: Path, port: int, server: int) -> list[str]:
     prefix = "nginx.ingress.kubernetes.io/"
-    given = annotations("nginx")
+    given = annotations_of("nginx")
     seconds = {"proxy-read-timeout", "proxy-send-timeout"}
     return nginx(
         folder, port, server,
@@ -75,7 +76,8 @@ def ingress_nginx(folder: Path, port: int, server: int) -> list[str]:
 
 def nginx_org(folder: Path, port: int, server: int) -> list[str]:
     given = {
-        NGINXINC[n.removeprefix("nginx.org/")]: text for n, text in annotations("nginxinc").items()
+        NGINXINC[n.removeprefix("nginx.org/")]: text
+        for n, text in annotations_of("nginxinc").items()
     }
     given["proxy_buffering"] = {"False": "off", "True": "on"}[given["proxy_buffering"]]
     return nginx(folder, port, server, {**given, "proxy_http_version": "1.1"})
@@ -83,7 +85,7 @@ def nginx_org(folder: Path, port: int, server: int) -> list[str]:
 
 def haproxy(controller: str, prefix: str) -> Callable[[Path, int, int], list[str]]:
     def command(folder: Path, port: int, server: int) -> list[str]:
-        given = {n.removeprefix(prefix): text for n, text in annotations(controller).items()}
+        given = {n.removeprefix(prefix): text for n, text in annotations_of(controller).items()}
         server_timeout = given.pop("timeout-server")
         client_timeout = given.pop("timeout-client", "50s")
         assert given in ({}, {"proxy-body-size": "unlimited"})
@@ -107,7 +109,7 @@ backend penstock
 
 
 def traefik(folder: Path, port: int, server: int) -> list[str]:
-    assert annotations("traefik") == {
+    assert annotations_of("traefik") == {
         "traefik.ingress.kubernetes.io/router.entrypoints": "websecure"
     }
     service = {"loadBalancer": {"servers": [{"url": f"http://127.0.0.1:{server}"}]}}

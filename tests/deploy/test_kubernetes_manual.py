@@ -45,7 +45,7 @@ def restore_job() -> dict[str, Any]:
 
 
 def test_the_restore_job_is_valid_and_sees_what_a_gateway_sees() -> None:
-    import kubernetes_validate  # noqa: PLC0415  (only this test)
+    import kubernetes_validate  # noqa: PLC0415
 
     job = restore_job()
     kubernetes_validate.validate(job, kubernetes_validate.latest_version(), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_any_address_is_ipv4_where_the_kernel_has_no_ipv6(monkeypatch: pytest.Mo
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         return whole(host, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(socket, "getaddrinfo", without_ipv6)
+    monkeypatch.setattr("penstock_common.process.listening.socket.getaddrinfo", without_ipv6)
     with closing(listening_socket("::", 0)) as listener:
         assert listener.family == socket.AF_INET
     with pytest.raises(OSError, match="not supported"):
@@ -73,9 +73,9 @@ async def test_health_is_served_before_the_process_is_ready(tmp_path: Path) -> N
         metrics_server(Metrics(), watchdog=watchdog, listen=f"[::]:{port}"),
         ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
-        changes: tuple[Callable[[], None], ...] = (lambda: None, watchdog.ready, watchdog.stopping)
-        for change in changes:
-            change()
+        for change in (None, watchdog.ready, watchdog.stopping):
+            if change is not None:
+                change()
             async with session.get("/healthz") as live, session.get("/readyz") as ready:
                 found += [live.status, ready.status]
     assert found == [200, 503, 200, 200, 200, 503]

@@ -36,10 +36,10 @@ def port() -> Iterator[int]:
     [
         ({}, "http://127.0.0.1:8080/healthz"),
         ({"host": "0.0.0.0", "port": 81}, "http://127.0.0.1:81/healthz"),  # noqa: S104
-        ({"host": "::"}, "http://[::1]:8080/healthz"),
+        ({"host": "::"}, "http://127.0.0.1:8080/healthz"),
         ({"host": "fd00::1"}, "http://[fd00::1]:8080/healthz"),
         ({"metrics_listen": "0.0.0.0:9100"}, "http://127.0.0.1:9100/healthz"),
-        ({"metrics_listen": "[::]:9100"}, "http://[::1]:9100/healthz"),
+        ({"metrics_listen": "[::]:9100"}, "http://127.0.0.1:9100/healthz"),
     ],
 )
 def test_it_asks_where_the_role_listens(settings: dict[str, object], expected: str) -> None:

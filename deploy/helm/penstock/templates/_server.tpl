@@ -5,11 +5,11 @@
   value: "::"
 - name: PENSTOCK_PORT
   value: "8080"
-# With the 5 s of preStop and twice the time to drain, this stays below the grace period.
+# With the 5 s of preStop, this stays below the grace period.
 - name: PENSTOCK_PRE_STOP_S
   value: "5"
 - name: PENSTOCK_DRAIN_S
-  value: "15"
+  value: "20"
 {{- end -}}
 
 {{- define "penstock.serverPorts" -}}

@@ -92,11 +92,9 @@ class Pod:
 
     def _here(self, text: str) -> str:
         """A path on a volume, where the volume is."""
-        for mount in sorted(self.volumes, key=len, reverse=True):
-            text = re.sub(
-                rf"^((?:--[\w-]+=)?){re.escape(mount)}(?=/|$)", rf"\g<1>{self.volumes[mount]}", text
-            )
-        return text
+        mounts = "|".join(re.escape(mount) for mount in sorted(self.volumes, reverse=True))
+        found = re.fullmatch(rf"((?:--[\w-]+=)?)({mounts})((?:/.*)?)", text)
+        return f"{found[1]}{self.volumes[found[2]]}{found[3]}" if found else text
 
     def command(self, *arguments: str) -> list[str]:
         """A command as the container runs it."""
