@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup up down dev check check-types check-unit check-lint test smoke test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load wheel clean
+.PHONY: help install setup up down dev check check-types check-unit check-lint test smoke test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load load-compose manifests kind-smoke wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -109,7 +109,7 @@ test: setup ## everything that runs in a few minutes (PROCESSES=3)
 	$(PYTEST) -m "not heavy" $(UNUSED_PLUGINS) -n $(TEST_PROCESSES) --dist loadfile
 
 smoke: setup $(VENV)/.deploy ## a few of the heavy tests, of every suite
-	$(PYTEST) -m smoke $(PARALLEL)
+	$(PYTEST) -m smoke -n $(TEST_PROCESSES) --dist loadfile
 
 test-all: setup $(VENV)/.deploy $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones (PROCESSES=2)
 	$(PYTEST) $(PARALLEL)
@@ -136,6 +136,15 @@ bench: setup ## the table of docs/performance.md, measured on this machine
 
 load: setup ## a load over HTTP, then its ledger (SHAPE=steady|burst|sweep|noisy|all HOST=url KEY=…)
 	@$(if $(KEY),PENSTOCK_API_KEY=$(KEY)) $(BIN)/python -m loadtests --shape $(SHAPE) --seconds $(SECONDS_OF_LOAD) $(if $(HOST),--host $(HOST))
+
+load-compose: setup $(VENV)/.deploy ## the four shapes against the services of deploy/compose.yaml, as processes (SECONDS_OF_LOAD=15)
+	$(BIN)/python -m loadtests.compose --shape $(SHAPE) --seconds $(SECONDS_OF_LOAD) --processes 2
+
+manifests: setup $(VENV)/.deploy ## render deploy/kubernetes from the chart in deploy/helm
+	$(BIN)/python deploy/render.py
+
+kind-smoke: ## install the chart into a kind cluster of its own and try it (needs docker, kind, kubectl, helm)
+	deploy/kind_smoke.sh
 
 wheel: setup ## build the wheel, install it into a bare environment, import it
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
