@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from benchmarks import ledger
 from benchmarks.generate import WriterPlan
 from benchmarks.stack import Stack, running
@@ -86,14 +87,9 @@ def run_shape(name: str, seconds: float, target: Target) -> bool:
     shape = load_shape(name, suffix)
     print(f"\n{name}: {shape.text}, {seconds:.0f} s", flush=True)
     found = _locust(name, suffix, seconds, target)
-    for each in found["requests"]:
-        print(
-            f"  {each['name']:<24} {each['requests']:>8,} requests, {each['failures']} failed, "
-            f"p50 {each['p50_ms'] or 0:.0f} ms, p99 {each['p99_ms'] or 0:.0f} ms"
-        )
+    failures = _show_requests(found["requests"])
     for error in found["errors"]:
         print(f"  {error}")
-    failures = sum(each["failures"] for each in found["requests"])
     refused = sum(each["refused"] for each in found["writers"])
     is_clean, points = True, 0
     for kind in shape.kinds:
@@ -109,6 +105,22 @@ def run_shape(name: str, seconds: float, target: Target) -> bool:
     if not found["writers"]:
         print("  nothing was sent")
     return is_clean and not failures and bool(found["writers"])
+
+
+def _show_requests(requests: list[dict[str, Any]]) -> int:
+    """Print the figures of each kind of request, of all processes; returns the number of failures."""
+    failures = 0
+    for name in sorted({each["name"] for each in requests}):
+        same = [each for each in requests if each["name"] == name]
+        took_ms = np.concatenate([each["took_ms"] for each in same])
+        failed = sum(each["failures"] for each in same)
+        p50_ms, p99_ms = np.percentile(took_ms, (50, 99))
+        print(
+            f"  {name:<24} {len(took_ms):>8,} requests, {failed} failed, "
+            f"p50 {p50_ms:.0f} ms, p99 {p99_ms:.0f} ms"
+        )
+        failures += failed
+    return failures
 
 
 def _locust(name: str, suffix: str, seconds: float, target: Target) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import secrets
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -144,6 +145,17 @@ class Load(LoadTestShape):
         return users, rate, there
 
 
+_took_ms: defaultdict[str, list[float]] = defaultdict(list)
+_failures: Counter[str] = Counter()
+
+
+@events.request.add_listener  # type: ignore[untyped-decorator]
+def _note(name: str, response_time: float, exception: object, **_: object) -> None:
+    """Here, because several processes send locust's master their figures now and then, and not their last."""
+    _took_ms[name].append(response_time)
+    _failures[name] += exception is not None
+
+
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def _follow_steps(environment: Any, **_: object) -> None:
     """Only the master of several processes knows the time."""
@@ -171,18 +183,11 @@ def _write_ledger(environment: Any, **_: object) -> None:
         for writer in user.everyone
     ]
     requests = [
-        {
-            "name": entry.name,
-            "requests": entry.num_requests,
-            "failures": entry.num_failures,
-            "p50_ms": entry.get_response_time_percentile(0.5),
-            "p99_ms": entry.get_response_time_percentile(0.99),
-        }
-        for entry in environment.stats.entries.values()
+        {"name": name, "took_ms": took_ms, "failures": _failures[name]}
+        for name, took_ms in _took_ms.items()
     ]
     errors = [str(error.to_dict()) for error in environment.stats.errors.values()]
     content = {"writers": writers, "requests": requests, "errors": errors}
-    if isinstance(environment.runner, WorkerRunner):
-        # Its master has the figures.
-        content = {"writers": writers, "processes": [os.getpid()] if writers else []}
+    if isinstance(environment.runner, WorkerRunner) and writers:
+        content["processes"] = [os.getpid()]
     Path(_LEDGER, f"{os.getpid()}.json").write_text(json.dumps(content))
