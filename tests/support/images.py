@@ -96,7 +96,8 @@ class Builder:
         """The name of a base with Python 3.11 and pip's own wheel."""
         container = self._buildah("from", "scratch")
         mounted = Path(self._buildah("mount", container))
-        packages = "python3.11,python3.11-venv,ca-certificates"
+        # debootstrap does not resolve what a package only provides: python3.11-distutils.
+        packages = "python3,python3-distutils,python3.11-venv,ca-certificates"
         self._run(
             "debootstrap",
             "--variant=minbase",
@@ -144,11 +145,10 @@ class Builder:
         secrets["npm"] = self._secret("npmrc", "\n".join(npmrc))
         if Path(_ca(settings)).exists():
             secrets["ca"] = Path(_ca(settings))
-        folders = {urlsplit(text).path for found in settings.values() for text in found}
         return [
             *(f"--secret=id={name},src={path}" for name, path in secrets.items()),
-            *(f"--volume={each}:{each}:ro" for each in sorted(folders) if Path(each).is_dir() and each != "/"),
-        ]  # fmt: skip
+            *(f"--volume={each}:{each}:ro" for each in sorted(_folders(settings))),
+        ]
 
     def _secret(self, name: str, text: str) -> Path:
         path = self._folder / name
@@ -188,6 +188,16 @@ def _pip_settings() -> dict[str, Sequence[str]]:
         if key in _PIP_KEYS:
             found[key] = value.strip("'\"").split()
     return found
+
+
+def _folders(settings: dict[str, Sequence[str]]) -> set[Path]:
+    """Folders of packages that pip uses here: an index on disk links to files beside itself."""
+    texts = [text for found in settings.values() for text in found]
+    indexes = {Path(urlsplit(text).path).parent for text in texts if text.startswith("file:")}
+    return {
+        *indexes,
+        *(Path(text) for text in settings.get("find-links", ()) if Path(text).is_dir()),
+    }
 
 
 def _ca(settings: dict[str, Sequence[str]]) -> str:
