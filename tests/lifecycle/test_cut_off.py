@@ -17,7 +17,7 @@ from support.pods.cluster import PORT, Cluster, running_cluster
 from support.pods.pod import Pod
 from support.pods.scenes import Play
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(360)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
 
 CUT_S = float(os.environ.get("PENSTOCK_TEST_CUT_S", "60"))
 LONG_LEASE = {"lease_s": 600}

@@ -22,7 +22,7 @@ from penstock_storage.catalog.schema import downgrade
 from penstock_storage.clickhouse.schema import SCHEMA_VERSION, TABLES
 from penstock_storage.connect import open_catalog, open_points
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(480)]
 
 OLD = Path(__file__).parents[1] / "upgrade" / "0.1.0.tar.xz"
 FIRST = "0001"

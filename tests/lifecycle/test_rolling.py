@@ -9,7 +9,7 @@ import pytest
 from support.pods.cluster import Cluster, running_cluster
 from support.pods.scenes import Play
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
 
 LONG_LEASE = {"lease_s": 600}
 """A shard that was not released would have no owner for the rest of the test."""

@@ -16,7 +16,7 @@ from support.pods.pod import Pod, Probes, penstock
 from support.pods.scenes import Play
 from support.pods.service import running_service
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
 
 LONG_LEASE = {"lease_s": 600}
 """A shard that was not released would have no owner for the rest of the test."""

@@ -16,7 +16,7 @@ from support.postgres import running_postgres, why_no_postgres
 
 from penstock_storage.catalog.database import Database
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(480)]
 
 NOTICED_S = 120
 """Four times as long as it may take, on a machine that does other things as well."""

@@ -22,7 +22,7 @@ from support.postgres import running_postgres, why_no_postgres
 from penstock_storage.catalog.database import Database
 from penstock_storage.catalog.migrations import HEAD
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 
 KILLED_AFTER_S = (0.5, 1.0, 1.5, 2.0)
 LONG_LEASE = {"lease_s": 600}

@@ -4,10 +4,11 @@ services in front of them."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,7 @@ class Cluster:
     pods: list[Pod] = field(default_factory=list)
     gateways: Service | None = None
     webs: Service | None = None
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def ingest(self) -> Service:
@@ -71,7 +73,7 @@ class Cluster:
         settings: Mapping[str, object] | None = None,
     ) -> Pod:
         """A pod of this role that has not been started. Its Redis and store are reached over the network."""
-        name = f"{role}-{sum(each.name.startswith(role) for each in self.pods)}"
+        name = f"{role}-{next(self.numbers)}"
         host = self.network.host(name)
         folder = self.folder / name
         folder.mkdir()

@@ -43,7 +43,8 @@ class Probes:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a container ended. `was_killed`: the grace period was over."""
+    """How a container ended. `was_killed`: the grace period was over. The code is 1 after SIGKILL, which is how
+    `unshare` says it."""
 
     code: int
     took_s: float = 0.0
