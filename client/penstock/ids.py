@@ -15,6 +15,7 @@ from typing import TypeVar
 __all__ = [
     "choose",
     "new_agent_id",
+    "new_claim_token",
     "new_gateway_id",
     "new_installation_secret",
     "new_key_id",
@@ -44,6 +45,11 @@ def choose(choices: Sequence[T]) -> T:
 def new_run_id() -> str:
     """Eight of a–z and 0–9, 41 bits: unique within a project, and short enough to be typed."""
     return _text(_LOWER, 8)
+
+
+def new_claim_token() -> str:
+    """32 hexadecimal digits, 128 bits: tells the claims of shippers on a folder apart."""
+    return _hex(32)
 
 
 def new_writer_id() -> str:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from penstock.ids import new_claim_token
+
 __all__ = ["Claim", "is_claimed"]
 
 _FILE = "shipper.claim"
@@ -31,7 +33,7 @@ class Claim:
     def __init__(self, root: Path, on_loss: Callable[[], None]) -> None:
         self._root = root
         self._path = root / _FILE
-        self._token = os.urandom(16).hex()
+        self._token = new_claim_token()
         self._on_loss = on_loss
         self._is_over = threading.Event()
 

@@ -23,6 +23,7 @@ FORMS: dict[Callable[[], str], tuple[str, int, int]] = {
     ids.new_store_id: (HEX, 16, 64),
     ids.new_reserved_name: (HEX, 32, 128),
     ids.new_trailer_tag: (HEX, 16, 64),
+    ids.new_claim_token: (HEX, 32, 128),
     ids.new_key_id: (LETTERS, 10, 60),
     ids.new_key_secret: (LETTERS, 43, 256),
     ids.new_session_id: (LETTERS + "-_", 43, 258),
