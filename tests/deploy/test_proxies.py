@@ -9,13 +9,11 @@ import http.client
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from email.message import Message
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -23,26 +21,26 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
-from support.reverse_proxies import KINDS, ReverseProxy, running_reverse_proxy
+from support.proxied import (
+    ALL,
+    SETTINGS,
+    head_of,
+    log_in,
+    port_of,
+    request_of,
+    upload_slowly,
+    visiting,
+)
+from support.reverse_proxies import ReverseProxy, running_reverse_proxy
 from support.through import Visitor
-from support.up import Up, end_shipper, running_up, wait_until
+from support.up import Up, running_up, wait_until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 
 PROJECT = "proxied"
 MIB = 2**20
-SETTINGS = {"PENSTOCK_TRUSTED_PROXIES": "127.0.0.1"}
 QUIET_S = 40.0
 """Longer than two heartbeats of a live stream, which come every 15 s."""
-
-
-ALL = [
-    pytest.param(
-        kind,
-        marks=pytest.mark.skipif(not shutil.which(kind), reason=f"{kind} is not installed"),
-    )
-    for kind in KINDS
-]
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +57,6 @@ def proxy(
     folder = tmp_path_factory.mktemp(request.param)
     with running_reverse_proxy(request.param, folder, port_of(up)) as found:
         yield found
-
-
-def port_of(up: Up) -> int:
-    return int(urlsplit(up.url).port or 0)
-
-
-@contextmanager
-def visiting(proxy: ReverseProxy, up: Up, folder: Path, root: str = "") -> Iterator[Visitor]:
-    yield Visitor(f"{proxy.url}{root}", up.api_key, folder, proxy.ca_file)
-    end_shipper(folder)
 
 
 @pytest.fixture
@@ -95,16 +83,7 @@ def test_an_upload_of_200_mb_arrives(visitor: Visitor, proxy: ReverseProxy) -> N
 
 def test_a_slow_upload_arrives(visitor: Visitor, proxy: ReverseProxy) -> None:
     """One that takes longer than the time-outs that proxies have for the head of a request."""
-    run = created(visitor, f"slow-{proxy.kind}")
-    url = urlsplit(visitor.upload_url(PROJECT, run, "slow.bin"))
-    pieces = [os.urandom(100_000) for _ in range(13)]
-    with proxy.connect() as connection:
-        connection.sendall(head_of("PUT", url.path, url.query, sum(map(len, pieces))))
-        for piece in pieces:
-            connection.sendall(piece)
-            time.sleep(1)  # the slowness is what is tested
-        assert b" 200 " in connection.recv(100)
-    assert visitor.download(PROJECT, run, "slow.bin") == b"".join(pieces)
+    upload_slowly(visitor, proxy, PROJECT, created(visitor, f"slow-{proxy.kind}"))
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(
@@ -130,8 +109,7 @@ def test_live_events_come_at_once_and_silence_does_not_end_them(
 def watch(visitor: Visitor, proxy: ReverseProxy) -> None:
     """Follow a project through some silence, and see what happens before and after it."""
     created(visitor, f"live-{proxy.kind}")
-    connection, stream = open_stream(visitor, proxy)
-    try:
+    with open_stream(visitor, proxy) as stream:
         assert next_event(stream)["n"] == 1
         for number, pause_s in enumerate((0.0, QUIET_S)):
             beats = beats_during(stream, pause_s)
@@ -140,23 +118,21 @@ def watch(visitor: Visitor, proxy: ReverseProxy) -> None:
             # Whatever came with the beats or after them: the event that follows the rows.
             event = next_event(stream)
             assert f"live-{proxy.kind}" in {*event["runs"], *event.get("changed", ())}
-    finally:
-        connection.close()
 
 
-def open_stream(
-    visitor: Visitor, proxy: ReverseProxy
-) -> tuple[http.client.HTTPSConnection, http.client.HTTPResponse]:
+@contextmanager
+def open_stream(visitor: Visitor, proxy: ReverseProxy) -> Iterator[http.client.HTTPResponse]:
     connection = http.client.HTTPSConnection(
         "localhost", proxy.https_port, context=visitor.tls, timeout=60
     )
     headers = {"Authorization": f"Bearer {visitor.api_key}", "Accept-Encoding": "gzip, zstd"}
-    connection.request("GET", f"/v1/projects/local/{PROJECT}/events", headers=headers)
-    reply = connection.getresponse()
-    assert reply.status == 200
-    assert reply.headers.get_content_type() == "text/event-stream"
-    assert reply.headers["Content-Encoding"] is None
-    return connection, reply
+    with closing(connection):
+        connection.request("GET", f"/v1/projects/local/{PROJECT}/events", headers=headers)
+        with connection.getresponse() as reply:
+            assert reply.status == 200
+            assert reply.headers.get_content_type() == "text/event-stream"
+            assert reply.headers["Content-Encoding"] is None
+            yield reply
 
 
 def next_event(stream: http.client.HTTPResponse) -> dict[str, Any]:
@@ -285,26 +261,6 @@ def test_the_server_knows_who_asks_and_by_which_address(
     assert statuses[-1] == 429
 
 
-def log_in(
-    visitor: Visitor, api_key: str, headers: dict[str, str]
-) -> tuple[int, Message[str, str]]:
-    body = json.dumps({"api_key": api_key}).encode()
-    sent = {"Content-Type": "application/json", **headers}
-    return request_of("POST", f"{visitor.url}/v1/session", visitor, sent, body)
-
-
-def request_of(
-    method: str, url: str, visitor: Visitor, headers: dict[str, str], body: bytes | None = None
-) -> tuple[int, Message[str, str]]:
-    try:
-        request = Request(url, body, headers, method=method)
-        with urlopen(request, timeout=30, context=visitor.tls) as reply:
-            return reply.status, reply.headers
-    except HTTPError as error:
-        error.close()
-        return error.code, error.headers
-
-
 def test_plain_http_leads_to_https(proxy: ReverseProxy) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", proxy.http_port, timeout=30)
     connection.request("GET", "/v1/viewer?x=1", headers={"Host": "localhost"})
@@ -359,64 +315,3 @@ def steps(visitor: Visitor, run: str) -> int:
 def created(visitor: Visitor, run: str) -> str:
     visitor.ask("/v1/runs", {"project": PROJECT, "run": run})
     return run
-
-
-def head_of(method: str, path: str, query: str, length: int) -> bytes:
-    return (
-        f"{method} {path}?{query} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
-    ).encode()
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_below_a_root_path(kind: str, tmp_path: Path) -> None:
-    """The same configuration: the path passes through it."""
-    with running_up(tmp_path, "--root-path", "/penstock", settings=SETTINGS) as up:
-        folder = tmp_path / kind
-        folder.mkdir()
-        with (
-            running_reverse_proxy(kind, folder, port_of(up)) as proxy,
-            visiting(proxy, up, tmp_path, "/penstock") as visitor,
-        ):
-            visitor.log(PROJECT, "first", 100)
-            assert visitor.verify(f"local/{PROJECT}/first").returncode == 0
-            visitor.upload(PROJECT, "first", "a.bin", b"content")
-            assert visitor.download(PROJECT, "first", "a.bin") == b"content"
-            assert b"<html" in visitor.ask("/").lower()
-            status, headers = log_in(visitor, up.api_key, {})
-            assert status == 204
-            assert "Path=/penstock" in headers["Set-Cookie"]
-
-
-@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
-def test_the_default_of_nginx_refuses_uploads(up: Up, tmp_path: Path) -> None:
-    """What its setting is for: without it, every upload above 1 MiB is a 413."""
-
-    def without(text: str) -> str:
-        assert "client_max_body_size 0;" in text
-        return text.replace("client_max_body_size 0;", "")
-
-    with (
-        running_reverse_proxy("nginx", tmp_path, port_of(up), without) as proxy,
-        visiting(proxy, up, tmp_path) as visitor,
-    ):
-        run = created(visitor, "default-nginx")
-        with pytest.raises((HTTPError, OSError)) as refused:
-            visitor.upload(PROJECT, run, "large.bin", bytes(2 * MIB))
-        if isinstance(refused.value, HTTPError):
-            refused.value.close()
-            assert refused.value.code == 413
-
-
-@pytest.mark.skipif(not shutil.which("traefik"), reason="traefik is not installed")
-def test_a_read_timeout_of_traefik_ends_long_uploads(up: Up, tmp_path: Path) -> None:
-    """What its setting is for; here five seconds in place of its default of sixty."""
-
-    def shorter(text: str) -> str:
-        return text.replace("readTimeout: 0", "readTimeout: 5s")
-
-    with (
-        running_reverse_proxy("traefik", tmp_path, port_of(up), shorter) as proxy,
-        visiting(proxy, up, tmp_path) as visitor,
-        pytest.raises((AssertionError, OSError)),
-    ):
-        test_a_slow_upload_arrives(visitor, proxy)
