@@ -18,6 +18,7 @@ from benchmarks import (
     light,
     native,
     one_by_one,
+    planning,
     sweep,
     wandb_streams,
     worst,
@@ -42,6 +43,7 @@ _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
     "P15": light.rows,
     "P17": worst.rows,
     "P18": one_by_one.rows,
+    "P19": planning.rows,
 }
 
 
@@ -51,7 +53,13 @@ def main() -> None:
     parser.add_argument("--only", help="suites, e.g. P1,P3")
     parser.add_argument("--seconds", type=float, default=20, help="length of each load")
     parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument(
+        "--plan", action="store_true", help="run P19 alone, and let `penstock plan` use its figures"
+    )
     arguments = parser.parse_args()
+    if arguments.plan:
+        _measure_for_plans(arguments.seconds)
+        return
     wanted = arguments.only.split(",") if arguments.only else list(_SUITES)
     if unknown := set(wanted) - set(_SUITES):
         parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(_SUITES)}")
@@ -63,6 +71,15 @@ def main() -> None:
     print_table(rows, machine)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     save(arguments.json or Path(__file__).parent / "results" / f"{stamp}.json", rows, machine)
+
+
+def _measure_for_plans(seconds: float) -> None:
+    rows: list[Row] = []
+    for row, values in planning.measured(seconds):
+        print(f"  {row.number}  {row.ours}  ({row.what})", flush=True)
+        rows.append(row)
+        planning.write(values, row.what)
+    print_table(rows, describe())
 
 
 if __name__ == "__main__":

@@ -166,7 +166,10 @@ def _run(arguments: argparse.Namespace, kind: str, checkout: Path | None) -> boo
         asyncio.run(drained(stack))
         _report(windows, found["times"])
         accepted = sum(count for *_, count in flooded["sent"])
-        print(f"  flood: {accepted} batches accepted, {flooded['refused']} answers refused")
+        print(
+            f"  flood: {accepted} batches accepted, {flooded['refused']} answers refused,"
+            f" {flooded['broken']} connections broken; of the quiet one {found['broken']}"
+        )
         is_good = not found["refused"]
         for process, content in ((quiet, found), (flood, flooded)):
             result = process.check(stack, content)

@@ -74,6 +74,39 @@ class _Http(asyncio.Protocol):
         self._transport.close()
 
 
+class _Link:
+    """A connection that is made again when it breaks: a server may close one whose body does not arrive."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._at = urlsplit(url)
+        self._key = key
+        self._http: _Http | None = None
+        self.broken = 0
+
+    async def post(self, body: bytes) -> Answer:
+        """The answer; status 0 if the connection broke."""
+        try:
+            if self._http is None:
+                self._http = await self._connect()
+            return await self._http.post(body)
+        except (OSError, RuntimeError):  # uvloop's own for a closed one
+            self.broken += 1
+            self.close()
+            return Answer(0, 0.1)
+
+    def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    async def _connect(self) -> _Http:
+        loop = asyncio.get_running_loop()
+        _, http = await loop.create_connection(
+            lambda: _Http(self._at.netloc, self._key), self._at.hostname or "", self._at.port or 80
+        )
+        return http
+
+
 @dataclass
 class Tenant:
     """A project's writers. `times` are (when it was due, seconds until the answer) of what was accepted."""
@@ -85,20 +118,18 @@ class Tenant:
     sent: dict[WriterPlan, int] = field(default_factory=dict)
     times: list[tuple[float, float]] = field(default_factory=list)
     refused: int = 0
+    broken: int = 0
     going: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[_Http]:
-        parts = urlsplit(self.url)
-        loop = asyncio.get_running_loop()
-        _, http = await loop.create_connection(
-            lambda: _Http(parts.netloc, self.key), parts.hostname or "", parts.port or 80
-        )
+    async def _connection(self) -> AsyncIterator[_Link]:
+        link = _Link(self.url, self.key)
         try:
-            yield http
+            yield link
         finally:
-            http.close()
+            self.broken += link.broken
+            link.close()
 
     def _body(self, plan: WriterPlan, seq: int) -> bytes:
         return join_batches([batch_bytes(self.shape, plan, seq, project=self.project)])
@@ -112,7 +143,7 @@ class Tenant:
                 body = self._body(plan, seq)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 while (answer := await http.post(body)).status != 202:
-                    self.refused += 1
+                    self.refused += bool(answer.status)
                     await asyncio.sleep(answer.retry_after_s)
                 self.times.append((due, time.monotonic() - due))
                 self.sent[plan] = seq
@@ -135,8 +166,8 @@ class Tenant:
                     body = self._body(plan, seq)
                     due = max(due + period_s, time.monotonic() - period_s)
                 else:
-                    self.refused += 1
-                    if is_honest:
+                    self.refused += bool(answer.status)
+                    if is_honest or not answer.status:
                         await asyncio.sleep(answer.retry_after_s)
 
 
@@ -173,6 +204,7 @@ async def _main(arguments: argparse.Namespace, key: str) -> None:
     content = {
         "times": tenant.times,
         "refused": tenant.refused,
+        "broken": tenant.broken,
         "sent": [[plan.run, plan.writer, count] for plan, count in tenant.sent.items()],
         "errors": [repr(each.exception()) for each in tasks if each.done() and each.exception()],
     }

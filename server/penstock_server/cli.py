@@ -16,6 +16,7 @@ from typing import Any
 from penstock_server.backup_commands import add_backup_commands
 from penstock_server.dead_letters import add_dead_letter_commands
 from penstock_server.key_command import add_key_command
+from penstock_server.plan_command import add_plan_command
 
 __all__ = ["add_commands"]
 
@@ -59,6 +60,7 @@ def add_commands(subparsers: Any) -> None:
         "--url", help="what to ask (default: /healthz where PENSTOCK_* variables say it listens)"
     )
     health.set_defaults(run=_health)
+    add_plan_command(subparsers)
     for role, (module, text, serves) in _ROLES.items():
         # No prefix character: all arguments belong to the role.
         parser = subparsers.add_parser(
