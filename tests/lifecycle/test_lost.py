@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from support.marks import SMOKE
 from support.pods.cluster import Cluster, running_cluster
 from support.pods.memory import memory_group
 from support.pods.scenes import Play
@@ -39,7 +38,7 @@ async def test_a_worker_killed_for_memory(tmp_path: Path, scene: Play) -> None:
             assert len(worker.ended) == group.kills == 1
 
 
-@pytest.mark.parametrize("role", ["gateway", pytest.param("worker", marks=SMOKE), "web"])
+@pytest.mark.parametrize("role", ["gateway", "worker", "web"])
 async def test_eviction(tmp_path: Path, scene: Play, role: str) -> None:
     """Evicted without grace, one of two pods. Another one is started in its place."""
     async with (

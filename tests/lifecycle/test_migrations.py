@@ -134,7 +134,7 @@ async def take_back(url: str) -> None:
     await catalog.close()
 
 
-KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.smoke)]
+KINDS = ["sqlite", "postgres"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,7 +158,7 @@ async def test_killed_half_way_and_continued(tmp_path: Path, kind: str) -> None:
         assert await stores.points_of() == held
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.smoke)])
 async def test_begun_by_several_at_once(tmp_path: Path, kind: str) -> None:
     """One does it, and is killed at it; the others wait, and go on with it."""
     async with old_stores(kind, tmp_path) as stores:

@@ -82,7 +82,6 @@ async def running_alone(folder: Path) -> AsyncIterator[Cluster]:
         yield Cluster(folder, net, host, stores, key, pod, parts, pods, service, service)
 
 
-@pytest.mark.smoke
 async def test_everything_in_one_pod(tmp_path_factory: pytest.TempPathFactory, scene: Play) -> None:
     """SIGTERM of `penstock up`, alone in its pod, which is then started again on its volume."""
     folder = tmp_path_factory.mktemp("up")

@@ -54,7 +54,7 @@ class Ended:
 @dataclass
 class Pod:
     """Use `start`. `is_ready` is what the kubelet last found, `ended` how each of its containers ended;
-    `live_failures` counts failed liveness probes of a container that had started."""
+    `live_failures`: how often its liveness failed so many times in a row that it was killed for it."""
 
     name: str
     host: Host
@@ -211,8 +211,8 @@ class Pod:
                 self.is_live = is_live
                 has_started |= is_live
                 live = 0 if is_live or not has_started else live + 1
-                self.live_failures += live > 0 and not self.is_terminating
                 if live >= self.probes.failures and not (self.is_terminating or self.is_lost):
+                    self.live_failures += 1
                     self.send(signal.SIGKILL)
                     live = 0
                 await asyncio.sleep(self.probes.period_s)
