@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock_server.plan.figures import figures
-from penstock_server.plan.lines import Plan, number
+from penstock_server.plan.lines import InstallationPlan, number
 from penstock_server.plan.printing import shown
 from penstock_server.plan.sizing import ROLES, plan_for
 from penstock_server.plan.workload import Workload
@@ -96,7 +96,7 @@ def _examples() -> str:
     return f"```sh\n{options}\n```\n\n" + _table(["", *(each.name for each in EXAMPLES)], rows)
 
 
-def _largest(plan: Plan) -> str:
+def _largest(plan: InstallationPlan) -> str:
     line = max(
         (line for name, line in plan.lines.items() if name.startswith("share of ")),
         key=lambda line: line.value,

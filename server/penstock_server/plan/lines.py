@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Line", "Plan", "number", "size"]
+__all__ = ["InstallationPlan", "Line", "number", "size"]
 
 _SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -22,7 +22,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Plan:
+class InstallationPlan:
     """All lines in order, by name; each later one may use the earlier ones."""
 
     lines: dict[str, Line] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import groupby
 
 from penstock_server.plan.figures import figures
-from penstock_server.plan.lines import Line, Plan, number, size
+from penstock_server.plan.lines import InstallationPlan, Line, number, size
 from penstock_server.plan.workload import Workload
 
 __all__ = ["as_figures", "as_json", "as_text", "as_values", "shown"]
@@ -18,12 +18,12 @@ _WIDTH = 26
 _MOST_IN_ONE_POD = 4
 
 
-def as_text(load: Workload, plan: Plan) -> str:
+def as_text(load: Workload, plan: InstallationPlan) -> str:
     """Every line with its arithmetic, then warnings and where the figures are from."""
     return "\n".join(_text(load, plan))
 
 
-def _text(load: Workload, plan: Plan) -> Iterator[str]:
+def _text(load: Workload, plan: InstallationPlan) -> Iterator[str]:
     yield (
         f"{number(load.runs)} runs x {number(load.keys)} keys x {number(load.hz)} Hz,"
         f" {number(load.headroom)} times what the average load uses"
@@ -60,7 +60,7 @@ def as_figures() -> str:
     )
 
 
-def as_json(load: Workload, plan: Plan) -> str:
+def as_json(load: Workload, plan: InstallationPlan) -> str:
     """The same for programs; values in the units that each line names."""
     content = {
         "load": asdict(load),
@@ -74,7 +74,7 @@ def as_json(load: Workload, plan: Plan) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def as_values(load: Workload, plan: Plan) -> str:
+def as_values(load: Workload, plan: InstallationPlan) -> str:
     """Values for the Helm chart: one pod where that is enough, otherwise every role by itself. The sizes of Redis and of
     ClickHouse, which the chart does not install, are comments."""
     is_single = load.replicas == 1 and plan["gateways"] + plan["workers"] <= _MOST_IN_ONE_POD
@@ -83,7 +83,7 @@ def as_values(load: Workload, plan: Plan) -> str:
     return "\n".join([*lines, "settings:", f'  PENSTOCK_BACKLOG_BYTES: "{backlog}"'])
 
 
-def _single(plan: Plan) -> list[str]:
+def _single(plan: InstallationPlan) -> list[str]:
     gateways, workers = int(plan["gateways"]), int(plan["workers"])
     cores = gateways + workers + plan["store CPU"] + plan["Redis CPU"]
     each = (("gateway", gateways), ("worker", workers))
@@ -101,7 +101,7 @@ def _single(plan: Plan) -> list[str]:
     ]
 
 
-def _cluster(plan: Plan) -> list[str]:
+def _cluster(plan: InstallationPlan) -> list[str]:
     lines = [
         "# Redis: "
         f"maxmemory {_mib(plan['Redis maxmemory'])}, {_mib(plan['Redis memory'])} of memory, {number(plan['Redis CPU'])} cores",

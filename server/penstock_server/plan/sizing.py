@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from penstock_common.queue.redis_keys import SHARDS
 from penstock_server.plan.figures import Figure, figures
-from penstock_server.plan.lines import Plan, number
+from penstock_server.plan.lines import InstallationPlan, number
 from penstock_server.plan.storing import add_disk, add_network, add_queue
 from penstock_server.plan.warnings import add_warnings
 from penstock_server.plan.workload import Workload
@@ -30,10 +30,10 @@ _MIB = 2**20
 _MAX_GATEWAYS = 2**40
 
 
-def plan_for(load: Workload, measured: Mapping[str, Figure] | None = None) -> Plan:
+def plan_for(load: Workload, measured: Mapping[str, Figure] | None = None) -> InstallationPlan:
     """The plan for this load, from these figures or the ones that were measured last."""
     known = figures() if measured is None else measured
-    plan = Plan()
+    plan = InstallationPlan()
     gateways = _gateways(load, known)
     _add_load(plan, load, gateways)
     _add_cores(plan, load, known)
@@ -90,7 +90,7 @@ def _costs(role: str, known: Mapping[str, Figure]) -> tuple[float, float, float]
     return at_rest, per_batch, per_point
 
 
-def _add_load(plan: Plan, load: Workload, gateways: int) -> None:
+def _add_load(plan: InstallationPlan, load: Workload, gateways: int) -> None:
     n = number
     points = plan.add(
         "load", "points per second", load.points_per_s, "points/s",
@@ -113,7 +113,7 @@ def _add_load(plan: Plan, load: Workload, gateways: int) -> None:
     )  # fmt: skip
 
 
-def _add_cores(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None:
+def _add_cores(plan: InstallationPlan, load: Workload, known: Mapping[str, Figure]) -> None:
     batches, points, n = plan["batches per second"], plan["points per second"], number
     for role in ROLES:
         at_rest, per_batch, per_point = _costs(role, known)
@@ -134,7 +134,7 @@ def _add_cores(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None:
         )  # fmt: skip
 
 
-def _add_processes(plan: Plan, load: Workload, gateways: int) -> None:
+def _add_processes(plan: InstallationPlan, load: Workload, gateways: int) -> None:
     n, room, least = number, load.headroom, load.replicas
     plan.add(
         "processes", "gateways", gateways, "processes",
@@ -164,7 +164,7 @@ def _add_processes(plan: Plan, load: Workload, gateways: int) -> None:
     )  # fmt: skip
 
 
-def _add_memory(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None:
+def _add_memory(plan: InstallationPlan, load: Workload, known: Mapping[str, Figure]) -> None:
     n, room = number, load.headroom
     for role, count in (("gateway", "gateways"), ("worker", "workers")):
         each = known[f"{role}_mib"].value
@@ -189,7 +189,7 @@ def _add_memory(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None
     )  # fmt: skip
 
 
-def _add_totals(plan: Plan) -> None:
+def _add_totals(plan: InstallationPlan) -> None:
     cores = {role: plan[f"{role} cores"] + plan[f"{role} cores for readers"] for role in ROLES}
     plan.add(
         "cost drivers", "cores in use", sum(cores.values()), "cores",

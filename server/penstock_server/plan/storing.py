@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock_server.plan.figures import Figure
-from penstock_server.plan.lines import Plan, number, size
+from penstock_server.plan.lines import InstallationPlan, number, size
 from penstock_server.plan.workload import Workload
 
 __all__ = ["add_disk", "add_network", "add_queue", "disk_bytes_per_point"]
@@ -18,7 +18,9 @@ _CHART_EVERY_S = 10.0
 """How often a reader's page gets a chart of 200 runs: an assumption."""
 
 
-def wire_bytes_per_s(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> tuple[float, str]:
+def wire_bytes_per_s(
+    plan: InstallationPlan, load: Workload, known: Mapping[str, Figure]
+) -> tuple[float, str]:
     """Bytes of batches per second as they are sent and queued, and the formula."""
     batch, key, row, point = (
         known[f"wire_bytes_per_{each}"].value for each in ("batch", "key", "row", "point")
@@ -37,7 +39,7 @@ def wire_bytes_per_s(plan: Plan, load: Workload, known: Mapping[str, Figure]) ->
     return batches * batch + keys * key + rows * row + points * point, text
 
 
-def add_queue(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None:
+def add_queue(plan: InstallationPlan, load: Workload, known: Mapping[str, Figure]) -> None:
     """Redis: room for an outage of the workers or the store."""
     n, outage_s = number, load.outage_min * 60
     wire, text = wire_bytes_per_s(plan, load, known)
@@ -82,7 +84,7 @@ def disk_bytes_per_point(keys: int, known: Mapping[str, Figure]) -> tuple[float,
     return point, row, point + row / keys
 
 
-def add_disk(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None:
+def add_disk(plan: InstallationPlan, load: Workload, known: Mapping[str, Figure]) -> None:
     """Points, tiers, catalog and media; per month, and all that is kept."""
     n = number
     logging_s = load.days * _DAY_S
@@ -134,7 +136,7 @@ def add_disk(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None:
     )  # fmt: skip
 
 
-def add_network(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None:
+def add_network(plan: InstallationPlan, load: Workload, known: Mapping[str, Figure]) -> None:
     """What crosses the gateways."""
     n, batches = number, plan["batches per second"]
     request, reply = known["request_bytes"].value, known["reply_bytes"].value

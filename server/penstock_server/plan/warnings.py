@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from penstock_common.queue.redis_keys import SHARDS
 from penstock_server.plan.figures import Figure
-from penstock_server.plan.lines import Plan, number, size
+from penstock_server.plan.lines import InstallationPlan, number, size
 from penstock_server.plan.workload import Workload
 
 __all__ = ["add_warnings"]
@@ -19,14 +19,16 @@ _LARGE_REDIS_BYTES = 64e9
 _MONTH_DAYS = 30.0
 
 
-def add_warnings(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None:
+def add_warnings(plan: InstallationPlan, load: Workload, known: Mapping[str, Figure]) -> None:
     """Add them to the plan."""
     _warn_of_extrapolation(plan, load, known)
     _warn_of_limits(plan, load)
     _warn_of_bounds(plan, load)
 
 
-def _warn_of_extrapolation(plan: Plan, load: Workload, known: Mapping[str, Figure]) -> None:
+def _warn_of_extrapolation(
+    plan: InstallationPlan, load: Workload, known: Mapping[str, Figure]
+) -> None:
     asked = (
         ("runs at a time", float(load.runs), "most_runs"),
         ("points per second", plan["points per second"], "most_points_per_s"),
@@ -55,7 +57,7 @@ def _warn_of_extrapolation(plan: Plan, load: Workload, known: Mapping[str, Figur
         )
 
 
-def _warn_of_limits(plan: Plan, load: Workload) -> None:
+def _warn_of_limits(plan: InstallationPlan, load: Workload) -> None:
     workers = (plan["worker cores"] + plan["worker cores for readers"]) * load.headroom
     if workers > SHARDS:
         plan.warn(
@@ -90,7 +92,7 @@ def _warn_of_limits(plan: Plan, load: Workload) -> None:
         )
 
 
-def _warn_of_bounds(plan: Plan, load: Workload) -> None:
+def _warn_of_bounds(plan: InstallationPlan, load: Workload) -> None:
     kept = plan["runs per month"] * load.retention / _MONTH_DAYS
     if load.keys > _KEYS_PER_RUN:
         plan.warn(f"A run may have {_KEYS_PER_RUN:,} keys: raise PENSTOCK_KEYS_PER_RUN.")

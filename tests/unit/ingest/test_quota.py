@@ -106,10 +106,12 @@ async def test_held_answers_leave_at_shutdown_and_ask_for_less() -> None:
     errors = [refused(quota) for _ in range(120)]
     assert all(isinstance(error, OverQuota) for error in errors)
     holds = [asyncio.create_task(quota.hold(error)) for error in errors]  # type: ignore[arg-type]
-    await asyncio.sleep(0.01)
-    assert 20 <= sum(hold.done() for hold in holds) < 60
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sum(hold.done() for hold in holds) >= 19
+    assert not holds[-1].done()  # it would take 5 s
     stop.set()
-    await asyncio.wait_for(asyncio.gather(*holds), 5)
+    await asyncio.wait_for(asyncio.gather(*holds), 4)
     waits = [error.retry_after_s or 0 for error in errors]
     assert waits[0] == 990
     assert waits[-1] < 990 - 4

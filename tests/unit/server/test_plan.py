@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from penstock.errors import Rejected
 from penstock_ingest.pace import Pace
 from penstock_server.plan.figures import FIGURES, Figure, figures, write_figures
-from penstock_server.plan.lines import Plan, number, size
+from penstock_server.plan.lines import InstallationPlan, number, size
 from penstock_server.plan.printing import as_figures, as_json, as_text, as_values
 from penstock_server.plan.sizing import ROLES, plan_for
 from penstock_server.plan.storing import disk_bytes_per_point
@@ -257,7 +257,7 @@ def test_a_number_out_of_bounds_is_refused_by_its_name(wrong: dict[str, Any]) ->
 
 def test_text_json_and_values_say_the_same() -> None:
     load = Workload(runs=10_000, keys=200, hz=1.0, readers=50, replicas=2)
-    plan: Plan = plan_for(load)
+    plan: InstallationPlan = plan_for(load)
     text, content = as_text(load, plan), json.loads(as_json(load, plan))
     assert content["load"] == asdict(load)
     assert [line["name"] for line in content["lines"]] == list(plan.lines)
