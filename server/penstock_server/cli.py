@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ _ROLES = {
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add the server's commands to the `penstock` command."""
+    """Add the server's commands to the `penstock` command.
+
+    Raises ModuleNotFoundError where the client alone is installed: the wheel holds both.
+    """
+    if find_spec("aiohttp") is None:
+        raise ModuleNotFoundError("no module named aiohttp", name="aiohttp")
     up = subparsers.add_parser("up", help="start all of Penstock on this machine")
     up.add_argument("--host", help="address to listen on (PENSTOCK_HOST, else 127.0.0.1)")
     up.add_argument("--port", type=int, help="port, 0 = a free one (PENSTOCK_PORT, else 8080)")

@@ -34,6 +34,18 @@ def test_help_imports_no_server(arguments: list[str]) -> None:
     assert not HEAVY & found
 
 
+@pytest.mark.parametrize("command", ["up", "store", "health"])
+def test_the_client_alone_says_what_a_server_command_needs(command: str) -> None:
+    """The wheel holds the server's code too, which cannot run without what the extra installs."""
+    code = (
+        "import sys; sys.modules['aiohttp'] = None\n"
+        f"from penstock.cli import main; sys.exit(main(['{command}']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"penstock {command} needs aiohttp: pip install 'penstock[server]'" in done.stderr
+
+
 def test_the_supervisor_imports_no_catalog() -> None:
     """It runs as long as the server does, and needs no client of the database, the queue or the store."""
     found = modules_of("import penstock_server.up_command")
