@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup up down dev check check-types check-unit check-lint test smoke test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load load-compose manifests kind-smoke wheel clean
+.PHONY: help install setup up down dev check check-types check-unit check-lint test smoke test-all fault fault-soak demo-faults fuzz wandb-versions lint bench load load-compose plan-figures manifests kind-smoke wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -139,6 +139,9 @@ load: setup ## a load over HTTP, then its ledger (SHAPE=steady|burst|sweep|noisy
 
 load-compose: setup $(VENV)/.deploy ## the four shapes against the services of deploy/compose.yaml, as processes (SECONDS_OF_LOAD=15)
 	$(BIN)/python -m loadtests.compose --shape $(SHAPE) --seconds $(SECONDS_OF_LOAD) --processes 2
+
+plan-figures: setup ## measure what `penstock plan` calculates with, on this machine
+	$(BIN)/python -m benchmarks --plan && $(BIN)/python -m benchmarks.scaling_doc
 
 manifests: setup $(VENV)/.deploy ## render deploy/kubernetes from the chart in deploy/helm
 	$(BIN)/python deploy/render.py

@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 CLUSTER=${CLUSTER:-penstock-smoke}
-REGISTRY=${REGISTRY:-docker.io}
+REGISTRY=${REGISTRY:-}
 REPOSITORY=${REPOSITORY:-penstock/penstock}
 TAG=${TAG:-0.1.0}
 NAMESPACE=penstock

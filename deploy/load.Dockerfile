@@ -1,6 +1,6 @@
 # The image of the chart's `loadTest`: locust, the loads of loadtests/, and Penstock's client. Build it from the root:
-#   docker build --file deploy/load.Dockerfile --tag ghcr.io/penstock/penstock-load:0.1.0 .
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+#   docker build --file deploy/load.Dockerfile --tag penstock/penstock-load:0.1.0 .
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE}
 WORKDIR /opt/penstock
 COPY pyproject.toml constraints.txt README.md LICENSE ./

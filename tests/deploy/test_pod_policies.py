@@ -88,10 +88,10 @@ def test_containers_have_requests_and_limits() -> None:
 def test_every_image_is_of_the_registry_and_has_a_version() -> None:
     def check(name: str, each: Workload) -> str:
         image = scenario(name).get("image", {})
-        registry = image.get("registry", "ghcr.io")
+        registry = image.get("registry", "")
         text = str(each.container["image"])
         secrets = [s["name"] for s in each.pod.get("imagePullSecrets", [])]
-        if not text.startswith(f"{registry}/penstock/"):
+        if not text.startswith(f"{registry}/penstock/".lstrip("/")):
             return text
         if not re.search(r"(:\d+\.\d+\.\d+|@sha256:[0-9a-f]{64})$", text):
             return text

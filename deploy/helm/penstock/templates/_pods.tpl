@@ -2,7 +2,10 @@
 
 {{- define "penstock.image" -}}
 {{- $image := .root.Values.image -}}
-{{- $path := printf "%s/%s" (trimSuffix "/" $image.registry) (.repository | default $image.repository) -}}
+{{- $path := .repository | default $image.repository -}}
+{{- if $image.registry -}}
+{{- $path = printf "%s/%s" (trimSuffix "/" $image.registry) $path -}}
+{{- end -}}
 {{- if and $image.digest (not .repository) -}}
 {{- printf "%s@%s" $path $image.digest -}}
 {{- else -}}
