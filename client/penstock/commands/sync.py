@@ -68,13 +68,15 @@ def _spools(roots: Iterable[Path]) -> Iterator[Path]:
 
 def _prepare(folder: Path, meta: Meta, settings: Settings) -> None:
     """Mark offline data for sending; data with an impossible address goes to the server in the
-    current settings."""
+    current settings, and what was logged without a key gets theirs if it goes to their server."""
     changed = replace(meta, offline=False)
     try:
         repaired_url(meta.base_url)
     except ValueError:
         if not settings.problem:
             changed = replace(changed, base_url=settings.base_url)
+    if not changed.api_key and changed.base_url == settings.base_url:
+        changed = replace(changed, api_key=settings.api_key)
     if changed != meta:
         store_meta(folder, changed)
 
