@@ -25,7 +25,7 @@ from penstock.link import Link
 from penstock.runs.launch import is_shipper_running, shipper_of
 from penstock.runs.places import MEMORY_LIMIT_BYTES, first_that_works
 from penstock.settings import Settings
-from penstock.shipper.claims import Claim, is_claimed
+from penstock.spool.claims import Claim, is_claimed
 from penstock.spool.meta import load_meta, pid_namespace
 from penstock.spool.root import host_root, open_root, roots_at, spools_in
 
@@ -268,8 +268,8 @@ def test_one_shipper_sends_without_locks(without_locks: Scripts, ledger: Ledger)
 def test_a_claim_has_one_holder_and_is_lost_by_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.shipper.claims._SETTLE_S", 0.05)
-    monkeypatch.setattr("penstock.shipper.claims._TOUCH_S", 0.02)
+    monkeypatch.setattr("penstock.spool.claims._SETTLE_S", 0.05)
+    monkeypatch.setattr("penstock.spool.claims._TOUCH_S", 0.02)
     lost: list[str] = []
     first, second = (
         Claim(tmp_path, lambda name=name: lost.append(name))  # type: ignore[misc]
@@ -280,10 +280,10 @@ def test_a_claim_has_one_holder_and_is_lost_by_silence(
     assert is_claimed(tmp_path)
     assert not second.take()
     # Silent for too long: as on a machine that was frozen.
-    monkeypatch.setattr("penstock.shipper.claims._SILENT_S", -1.0)
+    monkeypatch.setattr("penstock.spool.claims._SILENT_S", -1.0)
     assert second.take()
     wait_until(lambda: lost == ["first"])
-    monkeypatch.setattr("penstock.shipper.claims._SILENT_S", 60.0)
+    monkeypatch.setattr("penstock.spool.claims._SILENT_S", 60.0)
     first.release()
     assert is_claimed(tmp_path)
     second.release()

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from penstock import __version__
-from penstock.shipper.claims import is_claimed
+from penstock.spool.claims import is_claimed
 from penstock.spool.meta import pid_namespace
 
 __all__ = ["ensure_shipper", "is_shipper_running", "last_words", "shipper_of"]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from penstock import __version__
-from penstock.shipper.claims import Claim
+from penstock.spool.claims import Claim
 from penstock.spool.meta import pid_namespace
 
 __all__ = ["hold_root"]
