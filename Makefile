@@ -21,6 +21,8 @@ PARALLEL := -n $(PROCESSES) --dist loadfile
 UNUSED_PLUGINS := -p no:schemathesis -p no:locust
 # Compiled modules are kept, also where the environment says otherwise: tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
+# Programs that come in wheels are found after those of the machine.
+export PATH := $(PATH):$(CURDIR)/$(BIN)
 UI_SOURCES := $(shell find $(UI)/src $(UI)/public -type f 2>/dev/null) $(UI)/package-lock.json $(UI)/index.html $(UI)/vite.config.ts
 
 .DEFAULT_GOAL := help
