@@ -23,6 +23,8 @@ from loadtests.patient import PatientLoad
 from loadtests.trainer import TrainerPlan
 from support.altered import command
 
+from penstock.runs.launch import is_shipper_running
+
 __all__ = ["FaultLoad", "fault_load", "start_shipper"]
 
 _SHAPE = Shape(runs=4, keys=10, rows=5, writers=2)
@@ -133,7 +135,7 @@ def start_shipper(
 ) -> subprocess.Popen[bytes]:
     """The root's shipper, before any training would start one."""
     environ = {**os.environ, "PYTHONPATH": str(_TESTS)}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command(
             *("penstock.shipper", str(root), "--idle-exit", "600"),
             stalled_s=stalled_s,
@@ -143,3 +145,9 @@ def start_shipper(
         env=environ,
         cwd=_TESTS.parent,
     )
+    deadline = time.monotonic() + _DRAIN_S
+    while not (root.is_dir() and is_shipper_running(root)):  # else the training would start its own
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
