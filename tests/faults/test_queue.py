@@ -125,7 +125,7 @@ async def unable_to_save(redis: RedisHandle) -> AsyncIterator[None]:
 async def loading(redis: RedisHandle) -> AsyncIterator[None]:
     """Started again and still reading what it had: a little slower than it would."""
     async with client_of(redis) as client:
-        await client.mset({f"filler{number}": os.urandom(4_000) for number in range(8_000)})
+        await client.mset({f"filler{number}": os.urandom(12_000) for number in range(8_000)})
         # Only what is loaded as a snapshot can be slowed down.
         await client.config_set("aof-use-rdb-preamble", "yes")
         await client.bgrewriteaof()
