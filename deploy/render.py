@@ -104,7 +104,7 @@ def generated() -> dict[Path, str]:
     for name in RENDERED:
         folder, texts = KUBERNETES / name, documents(values_of(name))
         for each, text in texts.items():
-            # Not by Helm: whoever applies it manages it.
+            # These are applied with kubectl; Helm does not manage them.
             found[folder / f"{each}.yaml"] = _HEAD + text.replace(
                 "managed-by: Helm", "managed-by: kubectl"
             )

@@ -6,19 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from support.pods.cluster import Cluster, running_cluster
+from support.pods.cluster import running_cluster
 from support.pods.memory import memory_group
 from support.pods.scenes import Play
 from support.workers import metrics_at
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
-
-
-async def owned_by(cluster: Cluster, count: int) -> None:
-    """Wait until all shards have owners, so many in all."""
-    async with asyncio.timeout(90):
-        while not (all(owners := await cluster.owners()) and len(set(owners)) == count):
-            await asyncio.sleep(0.05)
 
 
 async def test_a_worker_killed_for_memory(tmp_path: Path, scene: Play) -> None:
@@ -49,7 +42,7 @@ async def test_eviction(tmp_path: Path, scene: Play, role: str) -> None:
         pod = next(each for each in cluster.pods if each.name.startswith(role))
         await cluster.retire(pod, grace_s=0)
         await cluster.start(role)
-        await owned_by(cluster, 2)
+        await cluster.owned_by(2)
 
 
 async def test_a_node_that_comes_back(tmp_path: Path, scene: Play) -> None:
@@ -62,13 +55,13 @@ async def test_a_node_that_comes_back(tmp_path: Path, scene: Play) -> None:
             cluster.network.isolate(pod.host)
             pod.freeze()
         await node[0].becomes_unready()
-        await owned_by(cluster, 1)
+        await cluster.owned_by(1)
         await playing.load.flowing(timeout_s=90)
         for pod in node:
             cluster.network.rejoin(pod.host)
             pod.thaw()
         await asyncio.gather(*(pod.becomes_ready(90) for pod in node))
-        await owned_by(cluster, 2)
+        await cluster.owned_by(2)
         for pod in node:
             pod.is_lost, pod.live_failures = False, 0
         found = await metrics_at(f"http://{node[1].address}:9100/metrics")

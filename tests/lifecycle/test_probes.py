@@ -1,4 +1,4 @@
-"""What a kubelet is told by roles that have nothing they need: alive, not ready, and gone at once when it asks."""
+"""Roles without their databases: alive, not ready, and gone as soon as a kubelet ends them."""
 
 from __future__ import annotations
 

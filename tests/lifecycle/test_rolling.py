@@ -19,13 +19,6 @@ def pods_of(cluster: Cluster, role: str) -> list[str]:
     return [pod.name for pod in cluster.pods if pod.name.startswith(role)]
 
 
-async def spread_over(cluster: Cluster, count: int) -> None:
-    """Wait until all shards have owners, so many in all."""
-    async with asyncio.timeout(90):
-        while not (all(owners := await cluster.owners()) and len(set(owners)) == count):
-            await asyncio.sleep(0.05)
-
-
 @pytest.mark.parametrize("role", ["gateway", "web"])
 async def test_new_pods_come_first(tmp_path: Path, scene: Play, role: str) -> None:
     """Rolling restart, one more pod at a time (maxSurge 1, maxUnavailable 0)."""
@@ -44,9 +37,9 @@ async def test_workers_one_by_one(tmp_path: Path, scene: Play) -> None:
     ):
         for pod in list(cluster.workers):
             await cluster.retire(pod)
-            await spread_over(cluster, 1)
+            await cluster.owned_by(1)
             await cluster.start("worker", settings=LONG_LEASE)
-            await spread_over(cluster, 2)
+            await cluster.owned_by(2)
 
 
 async def test_up_and_down(tmp_path: Path, scene: Play) -> None:
@@ -59,8 +52,8 @@ async def test_up_and_down(tmp_path: Path, scene: Play) -> None:
         more += [cluster.start("worker", settings=LONG_LEASE) for _ in range(3)]
         await asyncio.gather(*more)
         await cluster.ingest.leads_to(*cluster.ingest.pods)
-        await spread_over(cluster, 4)
+        await cluster.owned_by(4)
         await playing.load.flowing()
         leaving = [*cluster.ingest.pods[:3], *cluster.workers[:3]]
         await asyncio.gather(*(cluster.retire(pod) for pod in leaving))
-        await spread_over(cluster, 1)
+        await cluster.owned_by(1)

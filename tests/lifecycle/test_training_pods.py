@@ -194,7 +194,7 @@ class Job:
         assert all(Path(place).parent == self.spool for place in places)
 
     def verify_while_it_logs(self) -> None:
-        """Cut off, with a process that still logs: the state, the reason and the place are told."""
+        """While it is cut off and still logs, `verify` names the state, the reason and the place."""
         report = self.verify(1.0)
         assert "cannot reach" in report["silence"]
         assert {Path(each["kept_in"]).parent for each in report["writers"]} == {self.spool}

@@ -125,6 +125,12 @@ class Cluster:
             await redis.aclose()
         return [lease.decode().rpartition(":")[0] if lease else "" for lease in leases]
 
+    async def owned_by(self, count: int) -> None:
+        """Wait until every shard has an owner, and `count` workers own them between them."""
+        async with asyncio.timeout(90):
+            while not (all(owners := await self.owners()) and len(set(owners)) == count):
+                await asyncio.sleep(0.05)
+
 
 def environ(settings: Mapping[str, object], release: Release = CURRENT) -> dict[str, str]:
     """The environment of a container."""
