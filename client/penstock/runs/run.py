@@ -18,6 +18,7 @@ from penstock.ids import new_run_id
 from penstock.names import friendly_name
 from penstock.notices import NOTICES
 from penstock.runs.lookup import TakenUp, replaced_points
+from penstock.runs.observers import Observers
 from penstock.runs.opening import NewWriter, say_what_is_missing
 from penstock.runs.places import sync_command
 from penstock.runs.recording import FieldSender, Recorder
@@ -78,6 +79,7 @@ class Run:
         self._process = os.getpid() if parent is None else 0
         self._parent = parent or ""
         self._on_process, self._on_finish = on_process, on_finish
+        self._observers = Observers()
         self._sending = Sending(settings, self.id)
         self._slow_path = slow_path or SlowPath(strict=settings.strict)
         self._slow_path.repairs.run = self.id
@@ -253,6 +255,7 @@ class Run:
     def forget_after_fork(self) -> None:
         """In a forked child: continue this run with a spool of its own once it is used."""
         self._parent = self._writer.id or self._parent
+        self._observers.forget_after_fork()
         self._writer.forget_after_fork()
         self._slow_path.forget_after_fork()
         self._sending.forget_after_fork()
@@ -309,6 +312,7 @@ class Run:
         if speaks:  # otherwise a rank that starts late would revive a crashed run
             self._record("state", state="running")
             note_started(self._writer.spool().root, self.settings, self.id, self._writer.id)
+        self._observers.attach(self)
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
         if self.settings.mode != "offline":
             say_what_is_missing(self.settings, self._writer.spool().root)
@@ -332,6 +336,7 @@ class Run:
 
     def _end(self, exit_code: int, timeout_s: float, *, quiet: bool) -> None:
         deadline = time.monotonic() + timeout_s
+        self._observers.finish()
         if not self._slow_path.drain(timeout_s):
             NOTICES.warn("drain", "some values were not ready in time and are not logged")
         self._slow_path.repairs.flush()
