@@ -68,15 +68,15 @@ def add_commands(subparsers: Any) -> None:
     health.set_defaults(run=_health)
     add_plan_command(subparsers)
     for role, (module, text, serves) in _ROLES.items():
-        # No prefix character: all arguments belong to the role.
-        parser = subparsers.add_parser(
-            role,
-            help=f"{text}; settings from PENSTOCK_* variables",
-            add_help=False,
-            prefix_chars="\0",
-        )
-        parser.add_argument("arguments", nargs="*")
-        parser.set_defaults(run=partial(_role, module, serves))
+        about = f"{text}; settings from PENSTOCK_* variables"
+        if role == "store":  # no prefix character: all arguments belong to it
+            parser = subparsers.add_parser(role, help=about, add_help=False, prefix_chars="\0")
+            parser.add_argument("arguments", nargs="*")
+        else:
+            parser = subparsers.add_parser(
+                role, help=about, description=f"{about} (docs/configuration.md)."
+            )
+        parser.set_defaults(run=partial(_role, module, serves), arguments=[])
 
 
 def _default_data() -> Path:
