@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -17,29 +16,26 @@ from typing import Any
 from penstock.ids import new_run_id
 from penstock.names import friendly_name
 from penstock.notices import NOTICES
-from penstock.runs.lookup import TakenUp, replaced_points
+from penstock.runs.ending import Ending
+from penstock.runs.lookup import TakenUp
 from penstock.runs.observers import Observers
 from penstock.runs.opening import NewWriter, say_what_is_missing
-from penstock.runs.places import sync_command
 from penstock.runs.recording import FieldSender, Recorder
 from penstock.runs.sending import Sending
 from penstock.runs.start import BESIDE, FRESH, Start
-from penstock.runs.unfinished import note_finished, note_started
+from penstock.runs.unfinished import note_started
 from penstock.settings import RUN_SETTINGS, Settings, program
 from penstock.spool.spool_folder import Spool
 from penstock.spool.writer import Writer
-from penstock.values.arguments import text_of, texts_of
 from penstock.values.fields import Config, ConfigSelection, Summary
 from penstock.values.slowpath import SlowPath
 
 __all__ = ["Run"]
 
 _FRESH = TakenUp(FRESH)
-_UNKNOWN_ENTITY = "-"
-"""In a URL: the viewer's own entity."""
 
 
-class Run:
+class Run(Ending):
     """One run of an experiment, created by `penstock.init`; usable as a context manager."""
 
     def __init__(
@@ -116,34 +112,6 @@ class Run:
         self._writer.log(data, step, commit)
 
     @property
-    def name(self) -> str:
-        return self._name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._name = text_of(self._slow_path, "run.name", name) or self._name
-        self._recorder.say("run", name=self._name)
-
-    @property
-    def notes(self) -> str | None:
-        return self._notes
-
-    @notes.setter
-    def notes(self, notes: str) -> None:
-        self._notes = text_of(self._slow_path, "run.notes", notes)
-        self._recorder.say("run", notes=self._notes or "")
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        return self._tags
-
-    @tags.setter
-    def tags(self, tags: Any) -> None:
-        found = texts_of(self._slow_path, "run.tags", tags) or ()
-        self._tags = (found,) if isinstance(found, str) else found
-        self._recorder.say("run", tags=[*self._tags])
-
-    @property
     def writer(self) -> str:
         """The id of this process's writer; empty if there is none."""
         return self._writer.id or self._parent
@@ -156,17 +124,6 @@ class Run:
     @property
     def dir(self) -> str:
         return str(self.settings.root)
-
-    @property
-    def url(self) -> str:
-        """The page of this run."""
-        return f"{self.project_url}&run={urllib.parse.quote(self.id)}"
-
-    @property
-    def project_url(self) -> str:
-        """The page of this run's project."""
-        place = f"{self.entity or _UNKNOWN_ENTITY}/{self.project}"
-        return f"{self.settings.base_url}/?project={urllib.parse.quote(place, safe='/')}"
 
     def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
         """Define how a metric, or every metric that matches a pattern like `val/*`, is treated.
@@ -332,58 +289,6 @@ class Run:
         spool = writer.open(self._sending.look)
         # After the spool exists: a shipper about to exit then sees it.
         self._sending.ensure(spool.root)
-        return spool
-
-    def _end(self, exit_code: int, timeout_s: float, *, quiet: bool) -> None:
-        deadline = time.monotonic() + timeout_s
-        self._observers.finish()
-        if not self._slow_path.drain(timeout_s):
-            NOTICES.warn("drain", "some values were not ready in time and are not logged")
-        self._slow_path.repairs.flush()
-        writer = self.writer  # unknown once it is closed
-        spool = self._close(exit_code)
-        if self._writer.dropped_rows:
-            NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in total")
-        if spool is None:
-            return
-        if self.settings.mode == "offline":
-            command = sync_command(spool.root)
-            NOTICES.say(f"run {self._name} is kept in {spool.folder}; send it with: {command}")
-            return
-        begun = spool.first.sequence
-        progress = self._sending.wait(spool.folder, begun, deadline)
-        if outcome := self._sending.outcome(spool.folder, begun, progress):
-            NOTICES.say(f"run {self._name}: {outcome}")
-        elif not quiet:
-            NOTICES.say(f"run {self._name} is stored: {self.url}")
-        if not outcome:
-            self._say_what_was_replaced(progress.replaced, writer)
-
-    def _say_what_was_replaced(self, replaced: int, writer: str) -> None:
-        """`replaced`: points that were not even sent; others may have been replaced on the server."""
-        if self._writer.lower_rows:
-            replaced += replaced_points(self.settings, self.id, writer) or 0
-        if replaced:
-            NOTICES.say(
-                f"run {self._name}: {replaced} points were replaced by later ones with the same key and"
-                " step; to keep all, count the steps on, or use a run or other keys for each fold"
-            )
-
-    def _close(self, exit_code: int) -> Spool | None:
-        """Write the last records and release the spool; returns it."""
-        try:
-            if not self.is_kept or not (self.is_of_this_process or self._writer.has_spool):
-                return None  # nothing is stored, or a forked child logged nothing
-            if self.is_primary:
-                state = "finished" if exit_code == 0 else "failed"
-                self._record("state", state=state, exit_code=exit_code)
-            spool = self._writer.spool()
-            self._writer.close()
-            if self.is_primary and exit_code == 0:
-                note_finished(spool.root, self.settings)
-        except Exception as error:  # the seam: finish never raises
-            NOTICES.warn("close", f"the spool could not be closed: {error!r}")
-            return None
         return spool
 
     def _ignore(self, data: object, step: Any = None, commit: bool | None = None) -> None:
