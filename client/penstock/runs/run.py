@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,11 +19,15 @@ from penstock.names import friendly_name
 from penstock.notices import NOTICES
 from penstock.runs.ending import Ending
 from penstock.runs.lookup import TakenUp
+from penstock.runs.metrics import AlertPace
 from penstock.runs.observers import Observers
 from penstock.runs.opening import NewWriter, say_what_is_missing
 from penstock.runs.recording import FieldSender, Recorder
+from penstock.runs.run_folder import run_folder
+from penstock.runs.run_status import RunStatus, status_of_run
 from penstock.runs.sending import Sending
 from penstock.runs.start import BESIDE, FRESH, Start
+from penstock.runs.telling import Telling
 from penstock.runs.unfinished import note_started
 from penstock.settings import RUN_SETTINGS, Settings, program
 from penstock.spool.spool_folder import Spool
@@ -35,7 +40,7 @@ __all__ = ["Run"]
 _FRESH = TakenUp(FRESH)
 
 
-class Run(Ending):
+class Run(Ending, Telling):
     """One run of an experiment, created by `penstock.init`; usable as a context manager."""
 
     def __init__(
@@ -59,8 +64,10 @@ class Run(Ending):
         self.id = settings.run_id or new_run_id()
         self.project = settings.project
         self.entity = settings.known_entity
-        self.group = settings.group
-        self.job_type = settings.job_type
+        self.group = settings.group or ""
+        self.job_type = settings.job_type or ""
+        self.start_time = time.time()
+        """When this process started it, in seconds since 1970 UTC."""
         self.disabled = settings.mode == "disabled"
         self.finished = False
         self.is_kept = True
@@ -71,7 +78,12 @@ class Run(Ending):
         self._name = settings.name or known.get("name") or friendly_name()
         self._notes = settings.notes if settings.notes is not None else known.get("notes") or None
         self._tags = settings.tags or tuple(known.get("tags") or ())
+        self.starting_step = taken_up.step
+        """The first step of this attempt."""
         self._start = taken_up.start
+        self._root: Path | None = None
+        self._dir = ""
+        self._alert_pace = AlertPace()
         self._process = os.getpid() if parent is None else 0
         self._parent = parent or ""
         self._on_process, self._on_finish = on_process, on_finish
@@ -83,7 +95,8 @@ class Run(Ending):
         self._writer.step = taken_up.step
         self._recorder = Recorder(self._writer, self._slow_path, is_off=self.disabled)
         self._record = self._recorder.record
-        self.config = Config(FieldSender(self._recorder, "config"), selection)
+        is_fixed = settings.strict and not settings.allow_val_change
+        self.config = Config(FieldSender(self._recorder, "config"), selection, is_fixed=is_fixed)
         self.summary = Summary(FieldSender(self._recorder, "summary"), self._writer.summary)
         self.config.know(known.get("config"))
         self.summary.know(known.get("summary"))
@@ -96,7 +109,11 @@ class Run(Ending):
             self._begin_whole(config)
 
     def log(
-        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None
+        self,
+        data: Mapping[str, Any],
+        step: int | None = None,
+        commit: bool | None = None,
+        sync: bool | None = None,
     ) -> None:
         """Log a row of values; when this returns, they survive `kill -9` of the process.
 
@@ -107,7 +124,7 @@ class Run(Ending):
 
         Numbers become points; strings, booleans, lists and histograms become values. Nested dicts
         are flattened with dots. Tensors and arrays are read in the background, without waiting for a
-        device.
+        device. `sync` is an older argument of W&B's: nothing waits here.
         """
         self._writer.log(data, step, commit)
 
@@ -123,23 +140,16 @@ class Run(Ending):
 
     @property
     def dir(self) -> str:
-        return str(self.settings.root)
+        """A folder of its own on this machine, made when first used and kept after the run."""
+        if not self._dir:
+            self._dir = run_folder(self._root, self.project, self.id)
+        return self._dir
 
-    def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
-        """Define how a metric, or every metric that matches a pattern like `val/*`, is treated.
+    sync_dir = dir
 
-        summary: min, max, mean, best, first, last, none, or several; the metric's entry in the run's
-        summary on the server, such as `{"max": 0.9}`. goal: minimize or maximize, for best.
-        step_metric: the metric used as its x axis. All of it is stored with the run.
-        """
-        options = {"name": name, "step_metric": step_metric, **options}
-        given = {name: value for name, value in options.items() if value is not None}
-        self._recorder.say("define_metric", **given)
-
-    def alert(self, title: str, text: str = "", level: Any = "INFO", **options: Any) -> None:
-        """Record an alert with the run."""
-        now_us = time.time_ns() // 1_000
-        self._recorder.say("alert", title=title, text=text, level=level, time=now_us)
+    def status(self) -> RunStatus:
+        """How much of what was logged the server has stored."""
+        return status_of_run(self._writer.spool().folder if self._writer.has_spool else None)
 
     def finish(
         self,
@@ -158,7 +168,7 @@ class Run(Ending):
         if not self.disabled:
             timeout_s = self._sending.patience_s if timeout_s is None else timeout_s
             try:
-                self._end(exit_code or 0, timeout_s, quiet=bool(quiet))
+                self._end(exit_code or 0, timeout_s, quiet=bool(quiet or self.settings.quiet))
             except Exception as error:  # the seam: finish never raises
                 NOTICES.warn("finish", f"the run could not be finished properly: {error!r}")
         self._on_finish(self)
@@ -259,7 +269,7 @@ class Run(Ending):
             # Yields to any given name, now or from when the run started.
             "default_name": self._name if speaks and not self.settings.name else None,
             "sweep": self.settings.sweep_id,
-            "host": self.settings.host_name or os.uname().nodename,
+            "host": self.settings.label or self.settings.host_name or os.uname().nodename,
             "program": program(),
             "python": ".".join(map(str, sys.version_info[:3])),
         }
@@ -287,14 +297,19 @@ class Run(Ending):
             start=Start(BESIDE) if self._parent else self._start,
         )
         spool = writer.open(self._sending.look)
+        self._root = spool.root
         # After the spool exists: a shipper about to exit then sees it.
         self._sending.ensure(spool.root)
         return spool
 
-    def _ignore(self, data: object, step: Any = None, commit: bool | None = None) -> None:
+    def _ignore(
+        self, data: object, step: Any = None, commit: bool | None = None, sync: Any = None
+    ) -> None:
         """`log` of a disabled run."""
 
-    def _drop(self, data: object, step: Any = None, commit: bool | None = None) -> None:
+    def _drop(
+        self, data: object, step: Any = None, commit: bool | None = None, sync: Any = None
+    ) -> None:
         """`log` if nothing can be stored: rows are counted, and step and summary still work."""
         writer = self._writer
         if isinstance(step, int):
