@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
+from penstock.notebooks import page_frame, show_page
 from penstock.values.arguments import text_of, texts_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ConfigSnapshot:
 
 
 class Described:
-    """The part of a run that people read. What is assigned is sent to the server."""
+    """The part of a run that people read. Assigned values are sent to the server."""
 
     id: str
     project: str
@@ -84,20 +85,11 @@ class Described:
 
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
         """The run's page as HTML for a notebook."""
-        style = f"border:none;width:100%;height:{int(height)}px;"
-        return f"<iframe src='{_quoted(self.url)}' style='{style}{'display:none;' if hidden else ''}'></iframe>"
+        return page_frame(self.url, height, is_hidden=hidden)
 
     def display(self, height: int = 420, hidden: bool = False) -> bool:
         """Show the run's page in a notebook; returns whether this is one."""
-        from penstock.runs.hooks import in_kernel  # noqa: PLC0415  (only here)
-
-        if not in_kernel():
-            return False
-        import IPython.display  # noqa: PLC0415  (a kernel has it)
-
-        shown: Any = IPython.display
-        shown.display(shown.HTML(self.to_html(height, hidden)))
-        return True
+        return show_page(self.to_html(height, hidden))
 
     @property
     def name(self) -> str:
@@ -152,7 +144,3 @@ class Described:
         from penstock.surface.logging_names import RUN  # noqa: PLC0415
 
         return [*super().__dir__(), *usable(RUN)]
-
-
-def _quoted(url: str) -> str:
-    return url.replace("&", "&amp;").replace("'", "%27").replace("<", "%3C")

@@ -65,8 +65,8 @@ def init(
     (do nothing), or "shared" (several processes log to one run; pass the same `id` in each). reinit:
     what to do if a run is active: "return_previous" (default), "finish_previous" (also True; default
     in notebooks), "create_new". dir: data is kept in its subfolder `penstock`. resume_from: `ID?_step=N`,
-    to resume a run after an earlier step. What was set in `penstock.config` before goes to this run. Other
-    arguments of W&B's `init` are noted once and ignored.
+    to resume a run after an earlier step. Entries of `penstock.config` that were set before
+    go to this run. Other arguments of W&B's `init` are noted once and ignored.
 
     Raises ValueError for impossible arguments, and PenstockError if the run contradicts `resume` or for
     `fork_from`, which is not supported; nothing has started then. Invalid environment variables are reported and ignored.
