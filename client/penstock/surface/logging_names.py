@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.surface.names import Table, different, ignored, missing, raises, same, unknown
 
-__all__ = ["ARGUMENTS", "CONFIG", "MODULE", "RUN", "SUMMARY"]
+__all__ = ["ARGUMENTS", "CONFIG", "METRIC", "MODULE", "RUN", "SUMMARY"]
 
 _MEDIA = "media, tables and custom charts are not built yet"
 _ARTIFACTS = "artifacts are not built yet"
@@ -50,7 +50,7 @@ MODULE: Table = {
     **missing("data_types", _MEDIA),
     **unknown("jupyter", "notebooks need no module of their own"),
     **unknown(
-        "agents analytics annotations api helper patched profiler proto sdk trigger wandb wandb_agent "
+        "agents analytics api helper patched profiler proto sdk trigger wandb wandb_agent "
         "wandb_lib wandb_sdk",
         _INTERNAL,
     ),
@@ -88,6 +88,8 @@ CONFIG: Table = {
 
 SUMMARY: Table = same("get keys update")
 
+METRIC: Table = same("hidden name step_metric step_sync summary")
+
 ARGUMENTS: dict[str, Table] = {
     "init": {
         **same(
@@ -107,6 +109,7 @@ ARGUMENTS: dict[str, Table] = {
     },
     "log": same("data step commit"),
     "finish": same("exit_code"),
+    "join": same("exit_code"),
     "alert": same("title text level wait_duration"),
     "define_metric": {
         **same("name step_metric step_sync hidden summary"),
