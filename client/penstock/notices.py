@@ -19,6 +19,8 @@ class Notices:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.quiet = False
+        self.strict = False
+        """Whether what would have no effect raises instead."""
         self._lock = threading.RLock()  # a signal handler may log during this
 
     def forget_after_fork(self) -> None:

@@ -31,6 +31,9 @@ class ConfigSnapshot:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("config_static is read-only")
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no {name!r} in the config")
+
     def keys(self) -> KeysView[str]:
         return self.__dict__.keys()
 

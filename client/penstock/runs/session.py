@@ -96,7 +96,7 @@ def init(
     assignment = Assignment.of(os.environ)
     if assignment is not None:  # started by an agent, whose assignment takes precedence
         resolved.update(assignment.settings, source="the sweep's agent")
-    NOTICES.quiet = resolved.silent
+    NOTICES.quiet, NOTICES.strict = resolved.silent, resolved.strict
     # A forked child that calls this starts its own run, even if its parent has one.
     active = _current if _current is not None and _current.is_of_this_process else None
     if active is not None and not active.finished:
@@ -196,7 +196,7 @@ def _set_before_init() -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
 
 
 def _by_other_names(others: dict[str, Any], slow_path: SlowPath) -> dict[str, Any]:
-    without_effect = {name: others[name] for name in others.keys() - _OTHER_ARGUMENTS}
+    without_effect = {name: value for name, value in others.items() if name not in _OTHER_ARGUMENTS}
     if any(value is not None for value in without_effect.values()):
         from penstock.surface.arguments import note_arguments  # noqa: PLC0415  (rarely needed)
 

@@ -1,6 +1,6 @@
 """What a name of W&B's gives that is not there: a harmless object, or an error that says why.
 
-A script that decorates its runs goes on; one that would read data back stops, since a stand-in would let it
+A script that decorates its runs goes on, unless it asks for `strict`; one that would read data back stops, since a stand-in would let it
 train from no checkpoint.
 """
 
@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from penstock.errors import NotSupported
 from penstock.notices import NOTICES
-from penstock.surface.names import Name, Table, Use
+from penstock.surface.names import Table, Use
 
-__all__ = ["Ignored", "absent", "note_ignored", "usable"]
+__all__ = ["Ignored", "absent", "usable"]
 
 _RETURNS_DATA = frozenset(
     {
@@ -116,11 +116,6 @@ def absent(table: Table, name: str, where: str) -> Any:
     return made if name[:1].isupper() else made()
 
 
-def note_ignored(what: str, name: Name) -> None:
-    """Say once that a name has no effect."""
-    _note(what, name.about)
-
-
 def usable(table: Table) -> list[str]:
     """The names that `dir()` shows: those that can be read."""
     hidden = (Use.MISSING, Use.UNKNOWN, Use.UNREADABLE)
@@ -137,6 +132,8 @@ def _class_of(what: str, why: str) -> Any:
 
 
 def _note(what: str, why: str) -> None:
+    if NOTICES.strict:
+        _raise(what, why)
     NOTICES.warn(f"name {what}", f"{what} has no effect: {why}")
 
 

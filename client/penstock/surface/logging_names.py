@@ -112,8 +112,12 @@ ARGUMENTS: dict[str, Table] = {
     "join": same("exit_code"),
     "alert": same("title text level wait_duration"),
     "define_metric": {
-        **same("name step_metric step_sync hidden summary"),
-        **different("overwrite", "later definitions always win, field by field"),
+        **same("name summary"),
+        **different("step_metric hidden", "stored with the run; the page does not use it yet"),
+        **different(
+            "step_sync", "stored with the run; a row has only the metrics that were logged in it"
+        ),
+        **different("overwrite", "stored with the run; the latest definition of a metric counts"),
     },
     "login": {
         **same("key relogin host"),

@@ -73,6 +73,8 @@ def members(walk: Walk, where: str, value: Any) -> dict[Any, Any] | None:
     if hasattr(kind, "__pydantic_fields__") or hasattr(kind, "model_fields"):
         more = getattr(value, "__pydantic_extra__", None) or {}
         return {**vars(value), **more}
+    if hasattr(kind, "flag_values_dict"):  # absl
+        return dict(value.flag_values_dict())
     if kind.__module__ in ("argparse", "types") and kind.__name__ in (
         "Namespace",
         "SimpleNamespace",
