@@ -82,6 +82,8 @@ def init(
     given = {key: value for key, value in locals().items() if key != "others"}
     from penstock.runs import session
 
+    if (assigned := globals().pop("config", None)) is not None:  # `wandb.config = {…}` before this
+        __getattr__("config").update(assigned)
     session.on_change(_follow)
     return session.init(**given, **others)
 

@@ -278,6 +278,15 @@ def test_set_before_init(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert dict(penstock.config) == {}
 
 
+def test_assigned_before_init(tmp_path: Path) -> None:
+    """As the guides for Hydra have it."""
+    given = {"lr": 0.1, "model": {"dim": 3}}
+    penstock.config = given  # type: ignore[assignment]
+    with penstock.init(mode="offline", dir=str(tmp_path), project="p") as run:
+        assert run.config.as_dict() == given
+        assert penstock.config is run.config
+
+
 def test_before_there_is_a_run() -> None:
     calls: list[Callable[[], object]] = [
         lambda: penstock.log({"a": 1}),
