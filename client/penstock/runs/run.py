@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.ids import new_run_id
 from penstock.names import friendly_name
@@ -23,8 +23,6 @@ from penstock.runs.metrics import AlertPace
 from penstock.runs.observers import Observers
 from penstock.runs.opening import NewWriter, say_what_is_missing
 from penstock.runs.recording import FieldSender, Recorder
-from penstock.runs.run_folder import run_folder
-from penstock.runs.run_status import RunStatus, status_of_run
 from penstock.runs.sending import Sending
 from penstock.runs.start import BESIDE, FRESH, Start
 from penstock.runs.telling import Telling
@@ -34,6 +32,9 @@ from penstock.spool.spool_folder import Spool
 from penstock.spool.writer import Writer
 from penstock.values.fields import Config, ConfigSelection, Summary
 from penstock.values.slowpath import SlowPath
+
+if TYPE_CHECKING:
+    from penstock.runs.run_status import RunStatus
 
 __all__ = ["Run"]
 
@@ -142,6 +143,8 @@ class Run(Ending, Telling):
     def dir(self) -> str:
         """A folder of its own on this machine, made when first used and kept after the run."""
         if not self._dir:
+            from penstock.runs.run_folder import run_folder  # noqa: PLC0415  (rarely needed)
+
             self._dir = run_folder(self._root, self.project, self.id)
         return self._dir
 
@@ -149,6 +152,8 @@ class Run(Ending, Telling):
 
     def status(self) -> RunStatus:
         """How much of what was logged the server has stored."""
+        from penstock.runs.run_status import status_of_run  # noqa: PLC0415  (rarely needed)
+
         return status_of_run(self._writer.spool().folder if self._writer.has_spool else None)
 
     def finish(
