@@ -61,8 +61,8 @@ class ApiRun:
     """A run, as of when it was read. Its name, notes, tags, group and job type can be assigned; `update` sends
     them."""
 
-    _config: dict[str, Any] | None = None
-    """As it was given out, since a script may change it."""
+    _config: tuple[dict[str, Any], dict[str, Any]] | None = None
+    """As it was read, and as it was given out, since a script may change that."""
 
     def __init__(self, api: Api, fields: Mapping[str, Any]) -> None:
         self._api = api
@@ -83,7 +83,7 @@ class ApiRun:
 
         Raises NotSupported if the config was changed: only the run itself sets it.
         """
-        if self._config is not None and self._config != section_of(self._fields, "config"):
+        if self._config is not None and self._config[0] != self._config[1]:
             raise NotSupported("run.update() cannot change the config: only the run itself sets it")
         given = {name: self.__dict__[name] for name in PLAIN_FIELDS if name in self.__dict__}
         changed = {name: value for name, value in given.items() if value != self._stored(name)}
@@ -126,8 +126,9 @@ class ApiRun:
     @property
     def config(self) -> dict[str, Any]:
         if self._config is None:
-            self._config = copy.deepcopy(section_of(self._fields, "config"))
-        return self._config
+            read = section_of(self._fields, "config")
+            self._config = read, copy.deepcopy(read)
+        return self._config[1]
 
     @property
     def rawconfig(self) -> dict[str, Any]:
