@@ -188,6 +188,7 @@ _CONVERSIONS: dict[str, _Conversion] = {
     "strict": _bool,
     "allow_val_change": _bool,
     "resume_from": _moment,
+    "fork_from": _moment,
     "primary": _bool,
     "rank": _rank,
     "spool_limit_bytes": _size,

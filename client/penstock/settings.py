@@ -36,6 +36,7 @@ _VARIABLES = {
     "sweep_id": ("PENSTOCK_SWEEP_ID", "WANDB_SWEEP_ID"),
     "resume": ("PENSTOCK_RESUME", "WANDB_RESUME"),
     "resume_from": ("PENSTOCK_RESUME_FROM", "WANDB_RESUME_FROM"),
+    "fork_from": ("PENSTOCK_FORK_FROM", "WANDB_FORK_FROM"),
     "reinit": ("PENSTOCK_REINIT", "WANDB_REINIT"),
     "dir": ("PENSTOCK_DIR",),
     "spool_limit_bytes": ("PENSTOCK_SPOOL_LIMIT_BYTES",),
@@ -92,6 +93,8 @@ class Settings:
     resume the script's last run on this machine if that did not finish."""
     resume_from: str | None = None
     """ID?_step=N: resume the run with this id after its step N; what was logged later no longer counts."""
+    fork_from: str | None = None
+    """ID?_step=N: start a new run with the history of this one up to its step N."""
     reinit: str | bool | None = None
     """What a second `init` does: return_previous (default), finish_previous (default in notebooks),
     create_new."""

@@ -72,6 +72,50 @@ except wandb.errors.UsageError as error:
     assert found == ["there is no run nobody in p to resume from", True]
 
 
+def test_fork_from_a_step_of_another_run(up: Up) -> None:
+    said_by(up, FIRST % "parent")
+    found, said = said_by(
+        up,
+        """
+run = wandb.init(project="p", id="child", name="twig", fork_from="parent?_step=4", config={"lr": 0.2})
+print(json.dumps([run.id, run.name, run.resumed, run.step, dict(run.config)]))
+for _ in range(2): run.log({"loss": 2.0})
+run.finish()
+""",
+    )
+    assert found == ["child", "twig", False, 5, {"lr": 0.2}]
+    assert "is stored" in said
+    found, _ = said_by(
+        up,
+        """
+api = wandb.Api()
+rows = {id: [[row["_step"], row["loss"]] for row in api.run(f"p/{id}").scan_history(keys=["_step", "loss"])]
+        for id in ("parent", "child")}
+run = api.run("p/child")
+print(json.dumps([rows, run.name, run.state, run.config]))
+""",
+    )
+    rows, *about = found
+    assert rows["child"] == [*([step, 1.0] for step in range(5)), [5, 2.0], [6, 2.0]]
+    assert len(rows["parent"]) == 10
+    assert about == ["twig", "finished", {"lr": 0.2}]
+
+
+def test_fork_from_a_run_that_is_not_there(up: Up) -> None:
+    found, _ = said_by(
+        up,
+        """
+try:
+    wandb.init(project="p", id="orphan", fork_from="nobody?_step=4")
+except wandb.Error as error:
+    said = [str(error), wandb.run is None]
+print(json.dumps([*said, "orphan" in [run.id for run in wandb.Api().runs("p")]]))
+""",
+    )
+    assert "could not find run" in found[0]
+    assert found[1:] == [True, False]
+
+
 def test_a_run_is_edited_waited_for_and_deleted(up: Up) -> None:
     said_by(up, FIRST % "edited")
     found, _ = said_by(

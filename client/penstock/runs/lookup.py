@@ -18,7 +18,7 @@ from penstock.runs.start import BESIDE, FRESH, RESUME, Start
 from penstock.runs.unfinished import find_unfinished
 from penstock.settings import Settings
 
-__all__ = ["TakenUp", "look_up", "replaced_points", "take_up"]
+__all__ = ["TakenUp", "call", "look_up", "replaced_points", "take_up"]
 
 _LEDGER_S = 2.0
 LOOK_UP_S = 4.0
@@ -150,7 +150,7 @@ def replaced_points(settings: Settings, run: str, writer: str) -> int | None:
     server does not say."""
 
     def ask() -> int | None:
-        ledger = _call(settings, run, "/ledger")
+        ledger = call(settings, run, "/ledger")
         for each in ledger["writers"]:
             if each["writer"] == writer:
                 return int(each["points_sent"]) - int(each["points_stored"])
@@ -165,15 +165,15 @@ def _ask(settings: Settings) -> dict[str, Any] | None:
     # A process that starts later than others of its job finds their run, and must not go on after their steps.
     of_rank = f"?rank={settings.rank}" if settings.mode == "shared" or settings.rank else ""
     try:
-        return _call(settings, settings.run_id or "", of_rank)
+        return call(settings, settings.run_id or "", of_rank)
     except Rejected as error:
         if error.status == 404:
             return None
         raise
 
 
-def _call(settings: Settings, run: str, what: str = "") -> dict[str, Any]:
-    """What the server says of a run."""
+def call(settings: Settings, run: str, what: str = "", *, method: str = "GET") -> dict[str, Any]:
+    """The server's answer about a run."""
     from penstock.link import Link  # noqa: PLC0415  (only here)
 
     link = Link(settings.base_url, settings.ca_file, settings.proxies, timeout_s=LOOK_UP_S)
@@ -182,6 +182,6 @@ def _call(settings: Settings, run: str, what: str = "") -> dict[str, Any]:
         entity = settings.entity or str(link.call("GET", "/v1/viewer", key)["entity"])
         names = (entity, settings.project, run)
         path = "/v1/runs/" + "/".join(quote(name, safe="") for name in names)
-        return link.call("GET", f"{path}{what}", key)
+        return link.call(method, f"{path}{what}", key)
     finally:
         link.close()

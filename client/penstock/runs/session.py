@@ -50,6 +50,7 @@ def init(
     reinit: str | bool | None = None,
     resume: str | bool | None = None,
     resume_from: str | None = None,
+    fork_from: str | None = None,
     settings: Settings | Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Run:
@@ -65,11 +66,12 @@ def init(
     (do nothing), or "shared" (several processes log to one run; pass the same `id` in each). reinit:
     what to do if a run is active: "return_previous" (default), "finish_previous" (also True; default
     in notebooks), "create_new". dir: data is kept in its subfolder `penstock`. resume_from: `ID?_step=N`,
-    to resume a run after an earlier step. Entries of `penstock.config` that were set before
+    to resume a run after an earlier step; fork_from: the same for a new run, which gets the other's
+    history up to there: this waits for the server. Entries of `penstock.config` that were set before
     go to this run. Other arguments of W&B's `init` are noted once and ignored.
 
-    Raises ValueError for impossible arguments, and PenstockError if the run contradicts `resume` or for
-    `fork_from`, which is not supported; nothing has started then. Invalid environment variables are reported and ignored.
+    Raises ValueError for impossible arguments, and PenstockError if the run contradicts `resume`, or if the
+    server does not fork; nothing has started then. Invalid environment variables are reported and ignored.
     """
     config = config_of(config)
     selection = ConfigSelection(config_exclude_keys, config_include_keys)
@@ -87,6 +89,7 @@ def init(
         "dir": None if dir is None else os.path.join(dir, "penstock"),  # noqa: PTH118
         "resume": resume,
         "resume_from": resume_from,
+        "fork_from": fork_from,
         "reinit": reinit,
         "allow_val_change": allow_val_change,
     }
@@ -110,7 +113,7 @@ def init(
     run = Run(
         resolved,
         config,
-        taken_up=take_up(resolved),
+        taken_up=_taken_up(resolved),
         selection=selection,
         slow_path=slow_path,
         on_process=_hook,
@@ -181,6 +184,14 @@ def run_of(described: dict[str, Any]) -> Run:
     run.config._values.update(described["config"])  # the server already has it
     _adopt(run, make_current=False)
     return run
+
+
+def _taken_up(settings: Settings) -> TakenUp:
+    if settings.fork_from is None or settings.mode == "disabled":
+        return take_up(settings)
+    from penstock.runs.forking import fork  # noqa: PLC0415  (rarely needed)
+
+    return fork(settings, settings.fork_from)
 
 
 def _over_defaults(settings: Settings | Mapping[str, Any] | None) -> dict[str, Any]:

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.errors import NotSupported
 from penstock.notices import NOTICES
 from penstock.surface.logging_names import ARGUMENTS
-from penstock.surface.names import Use
 
 __all__ = ["note_arguments"]
 
 
 def note_arguments(function: str, given: Mapping[str, Any]) -> None:
-    """Say once for each argument that is set that it has no effect, and why. Raises NotSupported for one
-    without which the function would do something else entirely."""
+    """Say once for each argument that is set that it has no effect, and why."""
     table = ARGUMENTS.get(function, {})
     for argument, value in given.items():
         if value is None or value is False:
             continue
         known = table.get(argument)
         why = f": {known.about}" if known is not None else " in Penstock"
-        if known is not None and known.use is Use.RAISES:
-            raise NotSupported(f"{function}({argument}=…) is not supported{why}")
         NOTICES.warn(f"argument {argument}", f"{function}(): {argument!r} has no effect{why}")

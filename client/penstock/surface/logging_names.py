@@ -60,9 +60,10 @@ MODULE: Table = {
 RUN: Table = {
     **same(
         "alert config config_static define_metric disabled display entity finish group id job_type log "
-        "mark_preempting name notes offline path project project_url resumed settings start_time "
-        "starting_step step sweep_id sweep_url tags to_html unwatch url watch"
+        "mark_preempting name notes offline path project resumed settings start_time "
+        "starting_step step sweep_id sweep_url tags to_html unwatch watch"
     ),
+    **different("url project_url", "also of offline and disabled runs, where W&B has None"),
     **different("summary", "always there; in W&B it is set up by `init`"),
     **different(
         "dir sync_dir", "the run's own folder on this machine; what is in it is not uploaded yet"

@@ -21,11 +21,10 @@ SETTINGS: Table = {
     **different("strict", "raises on misuse of `log` and of config"),
     **different("host", "also the name of this machine's folder on a network file system"),
     **different("root_dir", "data is kept in its subfolder `penstock`, and the run's folder there"),
-    **different("resume_from", "resumes at that step; see `init`"),
+    **different("fork_from resume_from", "see `init`"),
     **different("http_proxy https_proxy", "read from the variables of these names"),
     **different("x_label", "shown as the name of this machine"),
     **different("quiet", "`finish` then says only what went wrong"),
-    **ignored("fork_from", "see `init`"),
     **ignored(
         "console console_chunk_max_bytes console_chunk_max_seconds console_multipart capture_loggers",
         "capturing console output is " + _LATER,

@@ -318,8 +318,11 @@ def test_setup_and_attach_and_teardown(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_init_refuses_what_it_cannot_do() -> None:
-    with pytest.raises(penstock.NotSupported, match="fork_from"):
-        penstock.init(project="p", fork_from="r?_step=1", mode="disabled")
+    with pytest.raises(penstock.NotSupported, match="fork_from needs a server"):
+        penstock.init(project="p", fork_from="r?_step=1", mode="offline")
+    with pytest.raises(ValueError, match="forked from itself"):
+        penstock.init(project="p", id="r", fork_from="r?_step=1")
+    penstock.init(project="p", fork_from="r?_step=1", mode="disabled").finish()
     for moment in ("r", "r?_step=x", "?_step=1"):
         with pytest.raises(ValueError, match="resume_from must be"):
             penstock.init(project="p", resume_from=moment, mode="offline")
