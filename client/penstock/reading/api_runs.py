@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import quote
 
 from penstock.errors import NotSupported
-from penstock.notebooks import page_frame, show_page
+from penstock.kernel import page_frame, show_page
 from penstock.reading.reader import section_of
 from penstock.surface.absent import absent, usable
 from penstock.surface.reading_names import API_RUN, PROJECT, RUNS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from penstock.notebooks import page_frame, show_page
+from penstock.kernel import page_frame, show_page
 from penstock.values.arguments import text_of, texts_of
 
 if TYPE_CHECKING:

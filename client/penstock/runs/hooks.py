@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
-from penstock.notebooks import in_kernel
+from penstock.kernel import in_kernel
 from penstock.runs.signals import on_terminate
 
 __all__ = ["Hooks", "in_kernel"]

@@ -1,4 +1,4 @@
-"""A page of Penstock's shown in a notebook."""
+"""A notebook's kernel: whether this is one, and a page of Penstock's shown in it."""
 
 from __future__ import annotations
 
