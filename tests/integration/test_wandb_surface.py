@@ -175,7 +175,7 @@ def test_what_the_api_finds(up: Up) -> None:
 api = wandb.Api()
 project = api.project("p")
 refused = []
-for read in (lambda: api.artifact("a:latest"), lambda: api.run("p/found").files(), lambda: api.sweeps,
+for read in (lambda: api.artifact("a:latest"), lambda: api.run("p/found").files(), lambda: api.nonsense,
              lambda: api.run("p/found").system_metrics, lambda: api.runs("p").histories()):
     try:
         read()
@@ -190,6 +190,28 @@ print(json.dumps([api.viewer.entity, project.path, api.from_path(f"{api.viewer.e
     entity = found[0]
     refused = ["NotSupported", "NotSupported", "AttributeError", "NotSupported", "NotSupported"]
     assert found == [entity, [entity, "p"], "p", 9, refused, True]
+
+
+def test_a_sweep_is_read_back(up: Up) -> None:
+    found, _ = said_by(
+        up,
+        """
+config = {"method": "grid", "name": "three", "metric": {"name": "loss", "goal": "minimize"},
+          "parameters": {"lr": {"values": [3, 1, 2]}}}
+sweep_id = wandb.sweep(config, project="swept")
+def train():
+    with wandb.init() as run: run.log({"loss": run.config.lr / 10})
+wandb.agent(sweep_id, train, project="swept")
+api = wandb.Api()
+sweep = api.sweep(f"swept/{sweep_id}")
+run = sweep.best_run()
+print(json.dumps([sweep.id == sweep_id, sweep.name, sweep.state, sweep.config == config, len(sweep.runs), run.config["lr"],
+                  run.sweep.id == sweep_id, run.sweep_name == sweep_id, sweep.expected_run_count, sweep.order,
+                  [each.id == sweep_id for each in api.project("swept").sweeps()]]))
+""",
+    )
+    order = "+summary_metrics.loss"
+    assert found == [True, "three", "FINISHED", True, 3, 1, True, True, 3, order, [True]]
 
 
 IDIOMS = {

@@ -23,13 +23,14 @@ from penstock.command_codes import CommandCode
 from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
 from penstock.reading.api_runs import ApiRun, Project, Runs
+from penstock.reading.api_sweeps import ApiSweep
 from penstock.reading.filters import translated_filter, translated_order
 from penstock.reading.reader import Reader
 from penstock.settings import Settings
 from penstock.surface.absent import absent, usable
 from penstock.surface.reading_names import API
 
-__all__ = ["Api", "ApiRun", "Project", "Runs"]
+__all__ = ["Api", "ApiRun", "ApiSweep", "Project", "Runs"]
 
 
 class Api:
@@ -80,6 +81,15 @@ class Api:
         entity, project, run = self._place(path, 3)
         return ApiRun(self, self.get("runs", entity, project, run))
 
+    def sweep(self, path: str = "") -> ApiSweep:
+        """The sweep at `entity/project/id`, `project/id`, or `id` in the project that is set."""
+        place = path.replace("/sweeps/", "/")  # as in a page's URL
+        return ApiSweep(self, self.get("sweeps", *self._place(place, 3)))
+
+    def sweeps(self, entity: str, project: str) -> list[ApiSweep]:
+        """The sweeps of a project, newest first."""
+        return [ApiSweep(self, each) for each in self.get("sweeps", entity, project)["sweeps"]]
+
     def runs(
         self,
         path: str | None = None,
@@ -102,8 +112,7 @@ class Api:
     def projects(self, entity: str | None = None, per_page: int = 200) -> list[Project]:
         """The projects that the key can read, or those of one entity. They are read at once."""
         found = self.get("projects")["projects"]
-        base_url = self.settings.base_url
-        return [Project(each, base_url) for each in found if entity in (None, each["entity"])]
+        return [Project(self, each) for each in found if entity in (None, each["entity"])]
 
     def project(self, name: str, entity: str | None = None) -> Project:
         """One project. Raises Rejected if there is none."""

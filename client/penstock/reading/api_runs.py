@@ -22,6 +22,7 @@ from penstock.wire.run_fields import PLAIN_FIELDS, FieldShape
 
 if TYPE_CHECKING:
     from penstock.reading.api import Api
+    from penstock.reading.api_sweeps import ApiSweep
 
 __all__ = ["ApiRun", "Project", "Runs"]
 
@@ -33,8 +34,8 @@ _POLL_S = 2.0
 class Project:
     """A project: `.entity`, `.name`, `.run_count`, `.created_at`, `.url`."""
 
-    def __init__(self, fields: Mapping[str, Any], base_url: str = "") -> None:
-        self._base_url = base_url
+    def __init__(self, api: Api, fields: Mapping[str, Any]) -> None:
+        self._api = api
         self.entity = str(fields["entity"])
         self.name = str(fields["project"])
         self.run_count = int(fields["runs"])
@@ -48,7 +49,11 @@ class Project:
     @property
     def url(self) -> str:
         """The page of the project."""
-        return f"{self._base_url}/?project={quote('/'.join(self.path), safe='/')}"
+        return f"{self._api.settings.base_url}/?project={quote('/'.join(self.path), safe='/')}"
+
+    def sweeps(self) -> list[ApiSweep]:
+        """Its sweeps, newest first."""
+        return self._api.sweeps(*self.path)
 
     def __getattr__(self, name: str) -> Any:
         return absent({} if name.startswith("_") else PROJECT, name, "project")
@@ -142,6 +147,12 @@ class ApiRun:
     @property
     def username(self) -> str:
         return self.entity
+
+    @property
+    def sweep(self) -> ApiSweep | None:
+        """The sweep that it is a trial of."""
+        name = self.sweep_name
+        return None if name is None else self._api.sweep("/".join((*self.path[:2], name)))
 
     @property
     def sweep_name(self) -> str | None:

@@ -15,7 +15,8 @@ _AUTOMATIONS = "Penstock has no automations"
 _REGISTRIES = "Penstock has no registries"
 
 API: Table = {
-    **same("default_entity flush run viewer"),
+    **same("default_entity flush run sweep"),
+    **different("viewer", "an object with `entity` and `username`, which are the API key's"),
     **different("runs", "sorted by newest first if no order is given"),
     **different(
         "project projects",
@@ -28,7 +29,6 @@ API: Table = {
         "artifact_type artifact_types artifact_versions artifacts",
         _ARTIFACTS,
     ),
-    **raises("sweep", "`penstock.sweep` and docs/sweeps.md"),
     **raises("create_run", "`penstock.init` starts runs"),
     **raises("create_project", "a project is made by its first run"),
     **raises("reports create_custom_chart", "reports and custom charts are not built yet"),
@@ -49,7 +49,7 @@ API: Table = {
 API_RUN: Table = {
     **same(
         "config delete display entity id json_config lastHistoryStep name path rawconfig state "
-        "summary_metrics sweep_name to_html url username wait_until_finished"
+        "summary_metrics sweep sweep_name to_html url username wait_until_finished"
     ),
     **different("load", "returns the run, read again"),
     **different("load_full_data", "everything is loaded at once; the same as `load`"),
@@ -59,7 +59,6 @@ API_RUN: Table = {
     **different("metadata", "host, program, Python version and so on, by Penstock's names"),
     **different("update", "sends name, notes, tags, group and job_type; not config or summary"),
     **different("save", "the same as `update`"),
-    **unreadable("sweep", "`sweep_name` has its id"),
     **unreadable("system_metrics", "the page shows them"),
     **raises("console_logs", "the page shows it"),
     **raises("file files download_history_exports", _FILES),
@@ -80,6 +79,6 @@ PROJECT: Table = {
     **same("path url"),
     **ignored("display", "the page shows it"),
     **raises("artifacts_types collections", _ARTIFACTS),
-    **raises("sweeps", "the page lists them"),
+    **different("sweeps", "a list of all of them"),
     **unknown("id owner to_html snake_to_camel", _OWN),
 }
