@@ -29,20 +29,34 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlertLevel",
     "Api",
+    "Error",
+    "NotSupported",
+    "Run",
     "Settings",
     "__version__",
     "agent",
     "alert",
+    "attach",
     "config",
     "define_metric",
     "finish",
     "init",
+    "join",
     "log",
     "login",
+    "mark_preempting",
     "run",
+    "setup",
     "summary",
     "sweep",
+    "teardown",
+    "termerror",
+    "termlog",
+    "termwarn",
+    "unwatch",
+    "watch",
 ]
 
 run: Run | None = None

@@ -60,6 +60,8 @@ _OTHER_NAMES = {
     "sweep": "sweep_id",
 }
 """Settings that W&B or an argument of `init` calls by another name."""
+_NEEDLESS = frozenset({"start_method"})
+"""Older settings of W&B's for problems that Penstock does not have: nothing to say."""
 _NAMES_OF_THINGS = frozenset({"api_key", "base_url", "entity", "project", "run_id", "ca_file"})
 _RANK_VARIABLES = (
     "PENSTOCK_RANK", "RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"
@@ -196,8 +198,12 @@ class Settings:
         name = _OTHER_NAMES.get(name, name)
         if value is None:
             return
+        if name.startswith("_"):  # W&B's private names of the time before `x_`
+            name = _OTHER_NAMES.get(f"x{name}", f"x{name}")
         if name == "root_dir":
             name, value = "dir", os.path.join(value, "penstock")  # noqa: PTH118
+        if name in _NEEDLESS:
+            return
         if name not in _NAMES:
             self._note(name, value)
             return

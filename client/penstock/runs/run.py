@@ -82,7 +82,8 @@ class Run(Ending, Telling):
         self.starting_step = taken_up.step
         """The first step of this attempt."""
         self._start = taken_up.start
-        self._root: Path | None = None
+        self.root: Path | None = None
+        """The folder with its spool."""
         self._dir = ""
         self._alert_pace = AlertPace()
         self._process = os.getpid() if parent is None else 0
@@ -145,7 +146,7 @@ class Run(Ending, Telling):
         if not self._dir:
             from penstock.runs.run_folder import run_folder  # noqa: PLC0415  (rarely needed)
 
-            self._dir = run_folder(self._root, self.project, self.id)
+            self._dir = run_folder(self.root, self.project, self.id)
         return self._dir
 
     sync_dir = dir
@@ -302,7 +303,7 @@ class Run(Ending, Telling):
             start=Start(BESIDE) if self._parent else self._start,
         )
         spool = writer.open(self._sending.look)
-        self._root = spool.root
+        self.root = spool.root
         # After the spool exists: a shipper about to exit then sees it.
         self._sending.ensure(spool.root)
         return spool

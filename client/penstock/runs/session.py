@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -181,6 +182,8 @@ def run_of(described: dict[str, Any]) -> Run:
         on_process=_hook,
         on_finish=_forget,
     )
+    if run.root is None and described["root"] is not None:
+        run.root = Path(described["root"])
     run.config._values.update(described["config"])  # the server already has it
     _adopt(run, make_current=False)
     return run

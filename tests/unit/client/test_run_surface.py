@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +108,20 @@ def test_each_run_has_a_folder_that_is_no_spool_and_stays(
     assert {each.name for each in folders_in(root)} == {first.writer, second.writer}
     first.finish()
     assert (folders[0] / "model.pt").read_bytes() == b"weights"
+
+
+def test_another_process_has_the_same_folder(start: Start) -> None:
+    run = start()
+    folder = run.dir
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).dir)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(run),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.decode().strip() == folder
 
 
 def test_a_disabled_run_has_a_folder_too(tmp_path: Path) -> None:
@@ -235,7 +252,8 @@ def test_settings_by_their_names_in_wandb() -> None:
 
 
 def test_settings_without_effect_are_noted_once_and_can_be_read(heard: list[str]) -> None:
-    settings = Settings(symlink=False, nonsense=1)
+    settings = Settings(symlink=False, nonsense=1, start_method="fork", _primary=True)
+    assert settings.primary
     assert Settings(symlink=True).symlink is True
     assert (settings.symlink, settings.x_network_buffer) == (False, None)
     assert len(heard) == 2
