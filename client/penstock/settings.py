@@ -220,6 +220,8 @@ class Settings:
         from penstock.surface.setting_names import SETTINGS  # noqa: PLC0415  (rarely needed)
 
         self.without_effect[name] = value
+        if value is False:  # it is off here, too
+            return
         why = f": {SETTINGS[name].about}" if name in SETTINGS else " in Penstock"
         NOTICES.warn(f"setting {name}", f"the setting {name!r} has no effect{why}")
 

@@ -154,7 +154,8 @@ def page() -> str:
     """The whole document."""
     parts = [_HEAD.format(version=official()["version"], counts=_counts())]
     for scope in SCOPES:
-        parts.append(f"## {scope.title}\n\n{_INTRODUCTIONS.get(scope.key, '')}{_rows(scope.table)}")
+        rows = _rows(scope.table, tells_use=scope.key not in ("Settings", "variables"))
+        parts.append(f"## {scope.title}\n\n{_INTRODUCTIONS.get(scope.key, '')}{rows}")
         if scope.key == "module":
             parts.append(f"## Arguments\n\n{_INTRODUCTIONS['arguments']}{_argument_rows()}")
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -172,27 +173,29 @@ def _counts() -> str:
     return "\n".join(lines)
 
 
-def _rows(table: Table) -> str:
+def _rows(table: Table, *, tells_use: bool = True) -> str:
     """First those that are the same, in a line; then a row for each reason."""
     parts = []
     same = sorted((n for n, each in table.items() if each.standing is Standing.SAME), key=str.lower)
     if same:
         parts.append(f"Same: {', '.join(f'`{name}`' for name in same)}.")
-    rows = _by_reason({name: each for name, each in table.items() if name not in same})
-    if rows:
-        head = "| name | is | how, or why not | using it |\n|---|---|---|---|"
+    others = {name: each for name, each in table.items() if name not in same}
+    tells_use = tells_use and any(each.use.value for each in others.values())
+    if rows := _by_reason(others, tells_use=tells_use):
+        head = "| name | is | how, or why not |" + " using it |" * tells_use
+        head += "\n|---|---|---|" + "---|" * tells_use
         parts.append("\n".join([head, *rows]))
     return "\n\n".join(parts)
 
 
-def _by_reason(table: Mapping[str, Name]) -> list[str]:
+def _by_reason(table: Mapping[str, Name], *, tells_use: bool) -> list[str]:
     groups: dict[Name, list[str]] = {}
     for name, each in table.items():
         groups.setdefault(each, []).append(name)
     order = [*Standing]
     return [
         f"| {', '.join(f'`{name}`' for name in sorted(names, key=str.lower))} "
-        f"| {each.standing.value} | {each.about} | {each.use.value} |"
+        f"| {each.standing.value} | {each.about} |" + f" {each.use.value} |" * tells_use
         for each, names in sorted(groups.items(), key=lambda pair: order.index(pair[0].standing))
     ]
 
@@ -200,7 +203,7 @@ def _by_reason(table: Mapping[str, Name]) -> list[str]:
 def _argument_rows() -> str:
     lines = []
     for function, table in ARGUMENTS.items():
-        lines.append(f"### `{function}`\n\n{_rows(table)}")
+        lines.append(f"### `{function}`\n\n{_rows(table, tells_use=False)}")
     return "\n\n".join(lines)
 
 

@@ -18,11 +18,13 @@ SETTINGS: Table = {
         "run_job_type run_name run_notes run_tags silent sweep_id x_primary"
     ),
     **different("finish_timeout", "60 s by default, where W&B waits without limit"),
-    **different("strict", "raises on misuse of `log` and of config"),
+    **different(
+        "strict", "raises on misuse of `log` and config, and for names that have no effect"
+    ),
     **different("host", "also the name of this machine's folder on a network file system"),
     **different("root_dir", "data is kept in its subfolder `penstock`, and the run's folder there"),
     **different("fork_from resume_from", "see `init`"),
-    **different("http_proxy https_proxy", "read from the variables of these names"),
+    **different("http_proxy https_proxy", "instead of the variables of these names"),
     **different("x_label", "shown as the name of this machine"),
     **different("quiet", "`finish` then says only what went wrong"),
     **ignored(
@@ -32,7 +34,7 @@ SETTINGS: Table = {
     **ignored(
         "code_dir disable_code disable_git disable_git_fork_point git_commit git_remote git_remote_url "
         "git_root save_code",
-        "recording code and git is " + _LATER,
+        "recording code and git state is " + _LATER,
     ),
     **ignored(
         "x_disable_meta x_disable_machine_info x_save_requirements", "recording these is " + _LATER
@@ -120,7 +122,7 @@ VARIABLES: Table = {
     **ignored(
         "WANDB_DISABLE_CODE WANDB_DISABLE_GIT WANDB_GIT_COMMIT WANDB_GIT_REMOTE_URL WANDB_GIT_ROOT "
         "WANDB_SAVE_CODE",
-        "recording code and git is " + _LATER,
+        "recording code and git state is " + _LATER,
     ),
     **ignored(
         "WANDB_IGNORE_GLOBS WANDB_ARTIFACT_DIR WANDB_ARTIFACT_FETCH_FILE_URL_BATCH_SIZE WANDB_CACHE_DIR "
