@@ -61,7 +61,7 @@ _OTHER_NAMES = {
 }
 """Settings that W&B or an argument of `init` calls by another name."""
 _NEEDLESS = frozenset({"start_method"})
-"""Older settings of W&B's for problems that Penstock does not have: nothing to say."""
+"""Older settings of W&B's for problems that Penstock does not have: they are not even noted."""
 _NAMES_OF_THINGS = frozenset({"api_key", "base_url", "entity", "project", "run_id", "ca_file"})
 _RANK_VARIABLES = (
     "PENSTOCK_RANK", "RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"

@@ -99,9 +99,9 @@ ARGUMENTS: dict[str, Table] = {
         ),
         **different("allow_val_change", "config values may always change, unless `strict` is set"),
         **different(
-            "resume_from", "resumes at that step; without the lines of a config or summary of then"
+            "resume_from", "`ID?_step=N`; the config is the latest one, the summary starts empty"
         ),
-        **raises("fork_from", "forks are made with the official client"),
+        **different("fork_from", "`ID?_step=N`; waits until the server has copied the history"),
         **ignored("save_code", "saving code is not built yet"),
         **ignored("force", "a run without a login keeps its data until there is one"),
         **ignored("tensorboard sync_tensorboard", "reading TensorBoard's files is not built yet"),
