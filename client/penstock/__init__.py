@@ -293,7 +293,17 @@ _LAZY = {
     "Settings": "penstock.settings",
     "UsageError": "penstock.errors",
 }
-_MODULES = ("env", "errors", "util")
+_MODULES = {
+    "apis": "penstock.apis",
+    "data_types": "penstock.data_types",
+    "env": "penstock.env",
+    "errors": "penstock.errors",
+    "sdk": "penstock.sdk",
+    "util": "penstock.util",
+    "wandb_sdk": "penstock.sdk",
+}
+_PARTS = ("penstock.sdk.wandb_run", "penstock.apis.public")
+"""Modules that W&B imports with itself."""
 
 
 def __getattr__(name: str) -> Any:
@@ -302,7 +312,10 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     if name in _MODULES:
-        return import_module(f"penstock.{name}")
+        for part in _PARTS:
+            if part.startswith(f"{_MODULES[name]}."):
+                import_module(part)
+        return import_module(_MODULES[name])
     if name in ("config", "summary"):
         if run is not None:
             return getattr(run, name)

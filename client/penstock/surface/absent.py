@@ -80,6 +80,12 @@ class _Noted(type):
             _note(name, why)
         return super().__call__(*args, **kwargs)
 
+    def __getattr__(cls, name: str) -> Any:
+        """Such as `Histogram.create`, or a member of an enum."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Ignored.__getattr__(cls, name)  # type: ignore[arg-type]
+
 
 class _Raising:
     """A function that would return data."""

@@ -46,12 +46,12 @@ MODULE: Table = {
     **ignored("sklearn tensorboard tensorflow", _FRAMEWORK),
     **missing("catboost gym integration keras lightgbm sacred wandb_torch xgboost", _FRAMEWORK),
     **raises("controller", "sweeps are controlled by the server"),
-    **missing("apis", "`penstock.Api` reads runs"),
-    **missing("data_types", _MEDIA),
+    **different("apis", "`public.Api`, `Project`, `Run`, `Runs` and `Sweep`, for annotations"),
+    **different("sdk wandb_sdk", "`wandb_run.Run`, for annotations"),
+    **different("data_types", "the same classes as in the module itself"),
     **unknown("jupyter", "notebooks need no module of their own"),
     **unknown(
-        "agents analytics api helper patched profiler proto sdk trigger wandb wandb_agent "
-        "wandb_lib wandb_sdk",
+        "agents analytics api helper patched profiler proto trigger wandb wandb_agent wandb_lib",
         _INTERNAL,
     ),
     **ignored("sagemaker_auth", _OTHER_SERVICE),

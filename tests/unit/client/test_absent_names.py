@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,22 @@ def test_a_class_can_be_derived_from() -> None:
     assert isinstance(Mine(3), Ignored)
 
 
+def test_a_class_has_everything_too() -> None:
+    chart = get("Chart")
+    chart.MAX_ROWS = 10
+    assert chart.MAX_ROWS == 10
+    assert isinstance(chart.create(1), Ignored)
+    assert not hasattr(chart, "__array__")
+    with pytest.raises(penstock.NotSupported):
+        chart.get("x")
+
+
+def test_copies_and_pickles() -> None:
+    made = penstock.Image([1])
+    assert isinstance(copy.deepcopy(made), penstock.Image)
+    assert isinstance(pickle.loads(pickle.dumps(made)), penstock.Image)  # noqa: S301 (our own)
+
+
 def test_a_function_takes_everything_and_is_noted_once(heard: list[str]) -> None:
     assert not get("draw")(1, to="x")
     assert not get("draw").line(2)
@@ -97,7 +115,7 @@ def test_anything_else_is_an_attribute_error() -> None:
         with pytest.raises(AttributeError):
             get(name)
     assert not hasattr(penstock, "nonsense")
-    assert not hasattr(penstock, "wandb_sdk")
+    assert not hasattr(penstock, "wandb_lib")
 
 
 def test_strict_raises_instead() -> None:
@@ -138,7 +156,7 @@ def test_what_is_left_out_of_a_row(tmp_path: Path, heard: list[str]) -> None:
 def test_dir_lists_what_can_be_used(heard: list[str]) -> None:
     names = dir(penstock)
     assert {"Image", "init", "log_artifact", "use_artifact", "Settings", "config"} <= {*names}
-    assert not {"keras", "wandb_sdk"} & {*names}
+    assert not {"keras", "wandb_lib"} & {*names}
     for name in names:
         getattr(penstock, name)
     run = Run(Settings(mode="disabled"))

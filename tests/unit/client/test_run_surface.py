@@ -376,6 +376,15 @@ def test_errors_have_wandbs_names() -> None:
     assert issubclass(penstock.UsageError, penstock.Error)
 
 
+def test_types_for_annotations() -> None:
+    assert penstock.sdk.wandb_run.Run is penstock.wandb_sdk.wandb_run.Run is Run is penstock.Run
+    assert penstock.apis.public.Api is penstock.Api
+    assert penstock.data_types.Image is penstock.Image
+    from penstock.apis.public import Sweep  # noqa: PLC0415
+
+    assert Sweep.__name__ == "ApiSweep"
+
+
 def test_small_parts_of_util_and_env(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({penstock.util.generate_id() for _ in range(50)}) == 50
     assert len(penstock.util.generate_id(19)) == 19
