@@ -24,6 +24,7 @@ _REINITS = ("return_previous", "finish_previous", "create_new")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 _NAMED = ("entity", "project", "run_id")
 _BYTES = re.compile(r"([0-9][0-9_]*)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_MOMENT = re.compile(r"([^?]+)\?_step=([0-9]{1,15})")
 _POWERS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
@@ -101,6 +102,18 @@ def _reinit(name: str, value: Any) -> str | bool | None:
     return True if text in _YES else _choice(*_REINITS)(name, value)
 
 
+def _moment(name: str, value: Any) -> str:
+    """A step of a run, `ID?_step=N`; also the official client's object for it."""
+    if hasattr(value, "run") and hasattr(value, "value"):
+        value = f"{value.run}?_step={value.value}"
+    text = str(value).strip()
+    if not _MOMENT.fullmatch(text):
+        raise ValueError(
+            f"{name} must be ID?_step=N, such as a1b2c3d4?_step=100, got {_preview(value)}"
+        )
+    return text
+
+
 def _bool(name: str, value: Any) -> bool:
     if isinstance(value, (bool, int)):
         return bool(value)
@@ -171,7 +184,11 @@ _CONVERSIONS: dict[str, _Conversion] = {
     "reinit": _reinit,
     "on_full": _choice("drop", "block"),
     "silent": _bool,
+    "quiet": _bool,
     "strict": _bool,
+    "allow_val_change": _bool,
+    "resume_from": _moment,
+    "fork_from": _moment,
     "primary": _bool,
     "rank": _rank,
     "spool_limit_bytes": _size,

@@ -19,6 +19,8 @@ class Notices:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.quiet = False
+        self.strict = False
+        """Whether what would have no effect raises instead."""
         self._lock = threading.RLock()  # a signal handler may log during this
 
     def forget_after_fork(self) -> None:
@@ -26,10 +28,21 @@ class Notices:
         self._lock = threading.RLock()  # a signal handler may log during this
 
     def say(self, message: str) -> None:
+        self._write(f"penstock: {message}\n")
+
+    def term(self, message: object, *, newline: bool, repeat: bool, prefix: str) -> None:
+        """Print a line of the script's own; unless `repeat`, only the first time."""
+        text = str(message)
+        with self._lock:
+            count = self.counts[f"term {text}"] = self.counts.get(f"term {text}", 0) + 1
+        if repeat or count == 1:
+            self._write(f"{prefix}{text}{chr(10) if newline else ''}")
+
+    def _write(self, text: str) -> None:
         if not self.quiet:
             # A closed or full stderr must not stop a training run.
             with contextlib.suppress(OSError, ValueError, AttributeError):
-                sys.stderr.write(f"penstock: {message}\n")
+                sys.stderr.write(text)
                 sys.stderr.flush()
 
     def warn(self, name: str, message: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
+from penstock.kernel import in_kernel
 from penstock.runs.signals import on_terminate
 
 __all__ = ["Hooks", "in_kernel"]
@@ -114,15 +115,3 @@ class Hooks:
 def exit_code(status: Any) -> int:
     """The exit code for an argument of `sys.exit`."""
     return status if isinstance(status, int) else int(status is not None)
-
-
-def in_kernel() -> bool:
-    """Whether this is a notebook's kernel, where the process outlives its scripts."""
-    ipython = sys.modules.get("IPython")
-    if ipython is None:
-        return False
-    try:
-        shell = ipython.get_ipython()
-        return shell is not None and "terminal" not in type(shell).__module__
-    except Exception:  # the seam to third-party shells
-        return False

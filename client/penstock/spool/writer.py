@@ -85,8 +85,9 @@ class Writer:
         self._keys: list[str] | None = None
 
     def log(
-        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None
-    ) -> None:
+        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None,
+        sync: bool | None = None,
+    ) -> None:  # fmt: skip
         """Log a row; see `penstock.runs.run.Run.log`."""
         try:
             if type(data) is not dict:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.notices import NOTICES
-from penstock.values.walk import LEFT_OUT, Later, ValueTooLarge
+from penstock.values.walk import LEFT_OUT, Later, NotKept, ValueTooLarge
 
 __all__ = ["PATIENCE_S", "Aside", "reason_of"]
 
@@ -179,9 +179,11 @@ class Aside:
         if refusal is not None:
             later.fail(refusal)
             return
-        found = failure = None
+        found = failure = left_out = None
         try:
             found = later.read()
+        except NotKept as reason:
+            left_out = str(reason)
         except BaseException as error:  # the seam to users' objects
             failure = reason_of(error)
         mine.reading = None
@@ -194,6 +196,10 @@ class Aside:
                 self._changed.notify_all()
         if failure is not None:
             later.fail(f"left out: {failure}")
+            return
+        if left_out is not None:
+            later.walk.note(later.where, f"left out: {left_out}")
+            later.finish(LEFT_OUT)
             return
         try:
             later.settle(found)
