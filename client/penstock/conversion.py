@@ -172,6 +172,7 @@ _CONVERSIONS: dict[str, _Conversion] = {
     "on_full": _choice("drop", "block"),
     "silent": _bool,
     "strict": _bool,
+    "join": _bool,
     "primary": _bool,
     "rank": _rank,
     "spool_limit_bytes": _size,

@@ -36,6 +36,7 @@ _VARIABLES = {
     "on_full": ("PENSTOCK_ON_FULL",),
     "silent": ("PENSTOCK_SILENT", "WANDB_SILENT"),
     "strict": ("PENSTOCK_STRICT",),
+    "join": ("PENSTOCK_JOIN",),
     "finish_timeout_s": ("PENSTOCK_FINISH_TIMEOUT_S",),
     "ca_file": ("PENSTOCK_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     "host_name": ("PENSTOCK_HOST_NAME",),
@@ -97,6 +98,9 @@ class Settings:
     """This machine's name, shown with its runs; on a network file system also the name of its folder.
     Default: the host name, which in a container is the pod's and changes with every pod."""
     rank: int = 0
+    join: bool = True
+    """Whether the processes that a launcher (torchrun, srun, mpirun …) starts log to one run, each under its
+    rank, and a launcher's restart resumes it."""
     primary: bool | None = None
     """Whether this process determines the run's state; default: yes, unless it joined another
     process's run with a rank above 0."""

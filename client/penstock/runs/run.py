@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from penstock.ids import new_run_id
-from penstock.names import friendly_name
+from penstock.names import name_of
 from penstock.notices import NOTICES
 from penstock.runs.lookup import TakenUp, replaced_points
 from penstock.runs.observers import Observers
@@ -72,7 +72,7 @@ class Run:
         known = taken_up.known
         self.resumed = taken_up.is_resumed
         """Whether it goes on with an earlier attempt."""
-        self._name = settings.name or known.get("name") or friendly_name()
+        self._name = settings.name or known.get("name") or name_of(self.id)
         self._notes = settings.notes if settings.notes is not None else known.get("notes") or None
         self._tags = settings.tags or tuple(known.get("tags") or ())
         self._start = taken_up.start
@@ -299,8 +299,8 @@ class Run:
         about = {
             **{name: getattr(self.settings, name) for name in RUN_SETTINGS},
             "tags": list(self.settings.tags) or None,
-            # Yields to any given name, now or from when the run started.
-            "default_name": self._name if speaks and not self.settings.name else None,
+            # Yields to any given name, now or from when the run started; every rank has the same.
+            "default_name": None if self.settings.name else self._name,
             "sweep": self.settings.sweep_id,
             "host": self.settings.host_name or os.uname().nodename,
             "program": program(),
@@ -374,9 +374,10 @@ class Run:
         try:
             if not self.is_kept or not (self.is_of_this_process or self._writer.has_spool):
                 return None  # nothing is stored, or a forked child logged nothing
-            if self.is_primary:
+            if self.is_primary or not self._parent:  # a rank: it counts if no rank 0 takes part
                 state = "finished" if exit_code == 0 else "failed"
-                self._record("state", state=state, exit_code=exit_code)
+                kind = "state" if self.is_primary else "rank_state"
+                self._record(kind, state=state, exit_code=exit_code)
             spool = self._writer.spool()
             self._writer.close()
             if self.is_primary and exit_code == 0:

@@ -6,7 +6,7 @@ every top-level key of config, summary and info, the row remembers who set it la
 
 A change counts as heard now only if its position is above all earlier ones of its writer, and if it
 is not `late`: repeats, replayed dead letters, and attempts that a later one has resumed set only what
-nobody else has set. A change of a whole section removes the keys that it does not have. A generated
+nobody else has set, and so does the state that a rank above 0 reports. A change of a whole section removes the keys that it does not have. A generated
 name never replaces a given one, and the first generated name is kept: a job that is restarted does not
 rename its run.
 """
@@ -46,7 +46,7 @@ def apply_change(row: Row, change: RunChange) -> None:
         _fold(row, change.update, turn)
     elif change.kind == "logged":
         _forget_edited(row, change.update, turn)
-    else:
+    elif change.kind != "rank_state" or turn.has_set_or_is_first("state"):
         for path, value in _assignments(change):
             _assign(row, path, value, turn)
 
@@ -119,7 +119,7 @@ def _assignments(change: RunChange) -> Iterator[tuple[tuple[str, ...], Any]]:
         case "config" | "summary":
             for key, value in update.items():
                 yield (change.kind, key), value
-        case "state":
+        case "state" | "rank_state":
             if "state" in update:
                 yield ("state",), str(update["state"])
             if "exit_code" in update:

@@ -40,6 +40,11 @@ class Turn:
         """Whether nobody has set any of these slots."""
         return not any(slot in self._set for slot in slots)
 
+    def has_set_or_is_first(self, slot: str) -> bool:
+        """Whether nobody else has set this slot."""
+        last = self._set.get(slot)
+        return last is None or last[0] == self._writer
+
     def note(self, slot: str) -> None:
         """It has set this slot."""
         self._set[slot] = [self._writer, *self._position]
