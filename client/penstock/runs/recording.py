@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from penstock.notices import NOTICES
 from penstock.spool.writer import NoRoom, Writer
 from penstock.values.slowpath import SlowPath
 
@@ -41,7 +40,7 @@ class Recorder:
         except NoRoom as reason:
             self._writer.drop(str(reason))
         except Exception as error:  # the seam: training continues in any case
-            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {error}")
+            self._fail(kind, error)
 
     def say(self, kind: str, **fields: Any) -> None:
         """Append a record of any values: now, or after pending ones have been read."""
@@ -52,7 +51,7 @@ class Recorder:
                 fields, lambda plain: self.record(kind, **self._fitting(kind, plain)), kind
             )
         except Exception as error:  # the seam, as above
-            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
+            self._fail(kind, error)
 
     def update(self, kind: str, values: dict[Any, Any], still: Callable[[str], bool]) -> None:
         """Append entries of config or summary, in as many records as they need."""
@@ -61,7 +60,12 @@ class Recorder:
         try:
             self.slow_path.update(kind, values, lambda update: self._update(kind, update), still)
         except Exception as error:  # the seam, as above
-            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
+            self._fail(kind, error)
+
+    def _fail(self, kind: str, error: Exception) -> None:
+        if self.slow_path.strict:
+            raise error
+        self.slow_path.repairs.fault(kind, error)
 
     def _fitting(self, kind: str, plain: dict[str, Any]) -> dict[str, Any]:
         """The fields, with text of limited length where text is expected."""

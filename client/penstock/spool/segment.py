@@ -9,6 +9,7 @@ without coherent local maps (NFS, Lustre, FUSE), records are written with pwrite
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 import time
@@ -17,9 +18,10 @@ from pathlib import Path
 
 from penstock.spool.record import FIRST_OFFSET, RECORD_HEAD, aligned, segment_header, segment_name
 
-__all__ = ["NO_SEGMENT", "Segment"]
+__all__ = ["NO_SEGMENT", "Segment", "above_standard"]
 
 _PREFAULT_STEP = 4 << 20
+_STANDARD_ERROR = 2
 
 
 class Segment:
@@ -42,7 +44,9 @@ class Segment:
         """Create a file under a temporary name, so that readers do not see it as the next segment
         before `publish`. Raises OSError if there is not enough disk space."""
         path = folder / f"{segment_name(sequence)}.tmp"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = above_standard(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        )
         segment = cls(path, sequence, size, fd)
         try:
             if mapped:
@@ -113,6 +117,17 @@ class Segment:
 
 NO_SEGMENT = Segment(Path(os.devnull), 0, 0, -1)
 """Accepts no records; a placeholder while a writer has no spool."""
+
+
+def above_standard(fd: int) -> int:
+    """The same file under a number that is not standard input, output or error: in a process that closed one
+    of these, what it prints would end up in the file."""
+    if fd > _STANDARD_ERROR:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _STANDARD_ERROR + 1)
+    finally:
+        os.close(fd)
 
 
 def _allocate(fd: int, size: int) -> None:
