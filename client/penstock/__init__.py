@@ -15,6 +15,7 @@ Importing this is cheap: `init` loads what a run needs.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -106,6 +107,13 @@ def agent(sweep_id: str, *args: Any, **kwargs: Any) -> None:
     work(sweep_id, *args, **kwargs)
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext penstock`; see `penstock.notebook`."""
+    from penstock.notebook import load_ipython_extension as load
+
+    load(shell)
+
+
 # No module of this package may share a name with anything here: importing it would replace it.
 _LAZY = {"Settings": "penstock.settings", "Api": "penstock.reading.api", "Run": "penstock.runs.run"}
 
@@ -138,3 +146,12 @@ def _follow(current: Run | None) -> None:
     global run, log
     run = current
     log = _log_to_current if current is None else current.log
+
+
+if "IPython" in sys.modules:  # set the magics up before the first cell that uses them
+    from penstock.runs.hooks import in_kernel
+
+    if in_kernel():
+        from penstock.notebook import set_up
+
+        set_up()

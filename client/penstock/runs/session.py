@@ -19,7 +19,7 @@ from penstock.values.configs import swept
 from penstock.values.fields import ConfigSelection
 from penstock.values.slowpath import SlowPath
 
-__all__ = ["current", "finish", "init", "on_change", "run_of"]
+__all__ = ["current", "finish", "forget_listener", "init", "on_change", "run_of"]
 
 _runs: list[Run] = []
 _current: Run | None = None
@@ -127,6 +127,12 @@ def on_change(listener: Callable[[Run | None], None]) -> None:
         _listeners.append(listener)
 
 
+def forget_listener(listener: Callable[[Run | None], None]) -> None:
+    """Call it no longer."""
+    if listener in _listeners:
+        _listeners.remove(listener)
+
+
 def run_of(described: dict[str, Any]) -> Run:
     """A run handed over by another process (`handover.sent`), or this process's own."""
     for known in _runs:
@@ -174,6 +180,10 @@ def _adopt(run: Run, *, make_current: bool) -> None:
     _runs.append(run)
     if make_current:
         _set_current(run)
+    if in_kernel():
+        from penstock.notebook import set_up  # noqa: PLC0415  (only in notebooks)
+
+        set_up()
     if not run.disabled:
         _hook()
         watch_for_other_client(run)
