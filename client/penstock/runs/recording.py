@@ -42,6 +42,11 @@ class Recorder:
         except Exception as error:  # the seam: training continues in any case
             self._fail(kind, error)
 
+    def state(self, state: str, *, is_primary: bool, **others: Any) -> None:
+        """Append the run's state. What a rank above 0 says counts only if no rank 0 takes part, so one that
+        starts late revives no crashed run."""
+        self.record("state" if is_primary else "rank_state", state=state, **others)
+
     def say(self, kind: str, **fields: Any) -> None:
         """Append a record of any values: now, or after pending ones have been read."""
         if self.is_off:

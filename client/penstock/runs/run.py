@@ -309,8 +309,8 @@ class Run:
         given = {key: value for key, value in about.items() if value is not None}
         self._recorder.say("run", **given)
         self._slow_path.repairs.flush()
-        if speaks:  # otherwise a rank that starts late would revive a crashed run
-            self._record("state", state="running")
+        self._recorder.state("running", is_primary=speaks)
+        if speaks:
             note_started(self._writer.spool().root, self.settings, self.id, self._writer.id)
         self._observers.attach(self)
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
@@ -374,10 +374,9 @@ class Run:
         try:
             if not self.is_kept or not (self.is_of_this_process or self._writer.has_spool):
                 return None  # nothing is stored, or a forked child logged nothing
-            if self.is_primary or not self._parent:  # a rank: it counts if no rank 0 takes part
+            if self.is_primary or not self._parent:  # not a forked child
                 state = "finished" if exit_code == 0 else "failed"
-                kind = "state" if self.is_primary else "rank_state"
-                self._record(kind, state=state, exit_code=exit_code)
+                self._recorder.state(state, is_primary=self.is_primary, exit_code=exit_code)
             spool = self._writer.spool()
             self._writer.close()
             if self.is_primary and exit_code == 0:

@@ -32,6 +32,7 @@ _RULES = "define_metric"
 _SECTIONS = ("config", "summary")
 _WHOLES = {f"{section}_whole": section for section in _SECTIONS}
 _MADE_UP_NAME = "default_name"
+_RANK_STATE = "rank_state"
 
 
 def apply_change(row: Row, change: RunChange) -> None:
@@ -46,9 +47,11 @@ def apply_change(row: Row, change: RunChange) -> None:
         _fold(row, change.update, turn)
     elif change.kind == "logged":
         _forget_edited(row, change.update, turn)
-    elif change.kind != "rank_state" or turn.has_set_or_is_first("state"):
+    elif change.kind != _RANK_STATE or turn.is_left_to("state", _RANK_STATE):
         for path, value in _assignments(change):
             _assign(row, path, value, turn)
+            if change.kind == _RANK_STATE and path == ("state",):
+                turn.note(_RANK_STATE)
 
 
 def _assign(row: Row, path: tuple[str, ...], value: Any, turn: Turn) -> None:

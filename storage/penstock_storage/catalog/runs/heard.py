@@ -40,10 +40,9 @@ class Turn:
         """Whether nobody has set any of these slots."""
         return not any(slot in self._set for slot in slots)
 
-    def has_set_or_is_first(self, slot: str) -> bool:
-        """Whether nobody else has set this slot."""
-        last = self._set.get(slot)
-        return last is None or last[0] == self._writer
+    def is_left_to(self, slot: str, weak: str) -> bool:
+        """Whether nobody has set this slot, or who did so last noted it as `weak`, too."""
+        return slot not in self._set or self._set[slot] == self._set.get(weak)
 
     def note(self, slot: str) -> None:
         """It has set this slot."""
