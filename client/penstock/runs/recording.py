@@ -5,6 +5,7 @@ Nothing here raises into the training loop: what cannot be recorded is reported 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -70,7 +71,8 @@ class Recorder:
     def _fail(self, kind: str, error: Exception) -> None:
         if self.slow_path.strict:
             raise error
-        self.slow_path.repairs.fault(kind, error)
+        with contextlib.suppress(Exception):  # no memory or stack is left for that
+            self.slow_path.repairs.fault(kind, error)
 
     def _fitting(self, kind: str, plain: dict[str, Any]) -> dict[str, Any]:
         """The fields, with text of limited length where text is expected."""

@@ -23,7 +23,7 @@ from penstock.spool import keeper
 from penstock.spool.meta import Meta, boot_id, load_meta, pid_namespace, store_meta
 from penstock.spool.record import FIRST_OFFSET, RECORD_HEAD
 from penstock.spool.root import is_network, note_used_bytes, recently_used_bytes
-from penstock.spool.segment import NO_SEGMENT, Segment, above_standard
+from penstock.spool.segment import NO_SEGMENT, Segment, standard_numbers_taken
 from penstock.spool.siblings import take_left
 
 __all__ = ["Spool", "SpoolOptions", "is_disk_full", "is_writer_alive"]
@@ -226,7 +226,8 @@ def _free_bytes(folder: Path) -> int:
 
 
 def _hold_lock(path: Path) -> int:
-    fd = above_standard(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with standard_numbers_taken():
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     # Without lock support the shipper falls back on the process id in the meta file.
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ from penstock.values.aside import Aside, reason_of
 from penstock.values.objects import members, opened
 from penstock.values.repairs import Noter, Repairs
 from penstock.values.trees import split, without_later
-from penstock.values.walk import LEFT_OUT, Copies, Later, Walk, quick
+from penstock.values.walk import LEFT_OUT, Copies, Later, Walk, quick, type_name
 
 __all__ = ["NotARow", "SlowPath"]
 
@@ -194,8 +194,8 @@ class SlowPath:
     def _take(self, data: object, step: Any, commit: bool | None) -> None:
         note = self.repairs.noter()
         if not issubclass(type(data), dict):
-            if not issubclass(type(data), Mapping):
-                raise NotARow(f"log() takes a dict, got {type(data).__name__}")
+            if not _is_mapping(type(data)):
+                raise NotARow(f"log() takes a dict, got {type_name(type(data))}")
             data = self.fields_of("log", data)
         tree, copied = self._tree([*dict.items(data)], note)  # type: ignore[arg-type]
         self._insist(note)
@@ -299,6 +299,13 @@ class SlowPath:
         except Exception:  # no run yet, a finished one, or a full disk: reported elsewhere
             return False
         return True
+
+
+def _is_mapping(kind: type) -> bool:
+    try:
+        return issubclass(kind, Mapping)
+    except Exception:  # a metaclass of the user's
+        return False
 
 
 def _quick(value: Any, depth: int = 0) -> Any:
