@@ -126,11 +126,14 @@ class _Curve:
     def __init__(self) -> None:
         self.points: list[tuple[int, float, float]] = []
         self.last = math.nan
+        self.highest = 0
+        """The highest step."""
         self._stride = 1
         self._in_last = 0
 
     def add(self, step: int, value: float) -> None:
         self.last = value
+        self.highest = max(self.highest, step) if self.points else step
         if self._in_last and self._in_last < self._stride:
             first, low, high = self.points[-1]
             self.points[-1] = first, min(low, value), max(high, value)
@@ -162,7 +165,7 @@ def _chart(key: str, curve: _Curve) -> str:
     points = sorted(curve.points)
     low = min(low for _, low, _ in points)
     high = max(high for _, _, high in points)
-    first, last = points[0][0], points[-1][0]
+    first, last = points[0][0], curve.highest
     wide = (_WIDTH - 2 * _MARGIN) / max(last - first, 1)
     tall = (_HEIGHT - 2 * _MARGIN) / ((high - low) or 1.0)
     places: list[str] = []
