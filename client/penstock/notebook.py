@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import weakref
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,8 @@ class _Shown:
 
     def add(self) -> None:
         """Show it in the current cell, too."""
-        from IPython.display import HTML, display  # noqa: PLC0415  (only in notebooks)
-
         self._chart.look()
-        handle = display(HTML(self._html()), display_id=True)
+        handle = _ipython().display(self._output(), display_id=True)
         self._handles = [*self._handles[-3:], handle]
         if self._thread is None and not self._is_over():
             thread = threading.Thread(target=self._follow, name="penstock-cell", daemon=True)
@@ -62,14 +61,12 @@ class _Shown:
                     return
 
     def _update(self) -> None:
-        from IPython.display import HTML  # noqa: PLC0415  (as above)
-
         for handle in self._handles:
-            handle.update(HTML(self._html()))
+            handle.update(self._output())
 
-    def _html(self) -> str:
+    def _output(self) -> Any:
         state = "ended" if self._is_over() else "running"
-        return self._chart.html(self._title, self._url, state)
+        return _ipython().HTML(self._chart.html(self._title, self._url, state))
 
     def _is_over(self) -> bool:
         run = self._run()
@@ -77,6 +74,10 @@ class _Shown:
 
 
 _shown: weakref.WeakKeyDictionary[Run, _Shown] = weakref.WeakKeyDictionary()
+
+
+def _ipython() -> Any:
+    return import_module("IPython.display")  # only in notebooks
 
 
 def show(run: Run) -> None:

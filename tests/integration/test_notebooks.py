@@ -67,7 +67,8 @@ class Notebook:
     @property
     def processes(self) -> list[psutil.Process]:
         """Those below the kernel."""
-        return psutil.Process(self._manager.provisioner.pid).children(recursive=True)
+        kernel: Any = self._manager.provisioner
+        return psutil.Process(kernel.pid).children(recursive=True)
 
     def restart(self) -> None:
         self._manager.restart_kernel(now=False)

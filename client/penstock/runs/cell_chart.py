@@ -32,7 +32,7 @@ _MAX_POINTS = 512
 _MAX_KEYS = 200
 _SHOWN_KEYS = 9
 _READ_S = 0.03
-"""How long one look may take: it shares the interpreter with the training."""
+"""How long one look may take: it shares the interpreter with the training script."""
 _WIDTH, _HEIGHT, _MARGIN = 260, 90, 4
 _STYLE = "display:inline-block;margin:4px 12px 4px 0;font:12px/1.4 sans-serif"
 

@@ -180,10 +180,6 @@ def _adopt(run: Run, *, make_current: bool) -> None:
     _runs.append(run)
     if make_current:
         _set_current(run)
-    if in_kernel():
-        from penstock.notebook import set_up  # noqa: PLC0415  (only in notebooks)
-
-        set_up()
     if not run.disabled:
         _hook()
         watch_for_other_client(run)

@@ -64,7 +64,7 @@ def test_errors_of_ours_are_counted_in_a_field_of_the_run() -> None:
     repairs = Repairs(lambda given: fields.update(given) is None)
     for _ in range(12):
         try:
-            {}["missing"]
+            fields["missing"]
         except KeyError as error:
             repairs.fault("log", error)
     repairs.flush()
