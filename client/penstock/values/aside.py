@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.notices import NOTICES
 from penstock.values.walk import LEFT_OUT, Later, ValueTooLarge
 
 __all__ = ["PATIENCE_S", "Aside", "reason_of"]
@@ -55,7 +54,9 @@ class _Worker:
 class Aside:
     """Jobs in order: pending values in a job's tree are read, then the plain tree is delivered."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_fault: Callable[[Exception], None] = lambda error: None) -> None:
+        """`on_fault` is called with an error that a delivery raised, in the side thread."""
+        self._on_fault = on_fault
         self.held = 0
         """Bytes of waiting array copies."""
         self._changed = threading.Condition()
@@ -138,7 +139,8 @@ class Aside:
                 try:
                     job.deliver(self._settled(mine, job.tree))
                 except Exception as error:  # the seam: the next jobs continue
-                    NOTICES.warn("aside", f"a logged value could not be recorded: {error!r}")
+                    with contextlib.suppress(Exception):
+                        self._on_fault(error)
                 with self._changed:
                     if self._worker is not mine:
                         return

@@ -45,8 +45,8 @@ class SlowPath:
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
-        self.aside = Aside()
         self.repairs = Repairs(self._record_notice)
+        self.aside = Aside(self._note_fault)
 
     def __call__(self, data: object, step: Any, commit: bool | None) -> None:
         try:
@@ -81,7 +81,7 @@ class SlowPath:
         return self.aside.drain(timeout_s)
 
     def forget_after_fork(self) -> None:
-        self.aside = Aside()
+        self.aside = Aside(self._note_fault)
         self.repairs.forget_after_fork()
 
     def record(
@@ -292,6 +292,9 @@ class SlowPath:
         if type(number) not in (int, float) or int(number) != number:
             raise ValueError(f"not {number!r}")
         return int(number)
+
+    def _note_fault(self, error: Exception) -> None:
+        self.repairs.fault("values", error)
 
     def _record_notice(self, fields: dict[str, str]) -> bool:
         try:

@@ -94,3 +94,18 @@ def test_a_drain_waits_for_what_was_put_before_it() -> None:
     assert len(delivered) >= 2
     more.set()
     assert aside.drain(20)
+
+
+def test_a_delivery_that_raises_is_told_and_the_next_one_comes() -> None:
+    faults: list[Exception] = []
+    delivered: list[object] = []
+
+    def raises(found: object) -> None:
+        raise AssertionError("on purpose")
+
+    aside = Aside(faults.append)
+    aside.put({"a": 1}, raises)
+    aside.put({"a": 2}, delivered.append)
+    assert aside.drain(20)
+    assert [str(error) for error in faults] == ["on purpose"]
+    assert delivered == [{"a": 2}]
