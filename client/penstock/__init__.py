@@ -16,6 +16,7 @@ or raise `NotSupported` if they would return data; docs/wandb-names.md lists all
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -279,6 +280,13 @@ def termsetup(settings: Any = None, logger: Any = None) -> None:
     """Does nothing: there is nothing to set up."""
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext penstock`; see `penstock.notebook`."""
+    from penstock.notebook import load_ipython_extension as load
+
+    load(shell)
+
+
 # No module of this package may share a name with anything in `__all__`: importing it would replace it.
 _LAZY = {
     "AlertLevel": "penstock.runs.metrics",
@@ -359,3 +367,12 @@ def _follow(current: Run | None) -> None:
     global run, log
     run = current
     log = _log_to_current if current is None else current.log
+
+
+if "IPython" in sys.modules:  # set the magics up before the first cell that uses them
+    from penstock.runs.hooks import in_kernel
+
+    if in_kernel():
+        from penstock.notebook import set_up
+
+        set_up()

@@ -189,6 +189,7 @@ _CONVERSIONS: dict[str, _Conversion] = {
     "allow_val_change": _bool,
     "resume_from": _moment,
     "fork_from": _moment,
+    "join": _bool,
     "primary": _bool,
     "rank": _rank,
     "spool_limit_bytes": _size,

@@ -44,6 +44,7 @@ _VARIABLES = {
     "silent": ("PENSTOCK_SILENT", "WANDB_SILENT"),
     "quiet": ("PENSTOCK_QUIET", "WANDB_QUIET"),
     "strict": ("PENSTOCK_STRICT",),
+    "join": ("PENSTOCK_JOIN",),
     "finish_timeout_s": ("PENSTOCK_FINISH_TIMEOUT_S", "WANDB_FINISH_TIMEOUT"),
     "ca_file": ("PENSTOCK_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     "host_name": ("PENSTOCK_HOST_NAME", "WANDB_HOST"),
@@ -125,6 +126,9 @@ class Settings:
     https_proxy: str | None = None
     """Instead of the variables of these names."""
     rank: int = 0
+    join: bool = True
+    """Whether the processes that a launcher (torchrun, srun, mpirun …) starts log to one run, each under its
+    rank, and a launcher's restart resumes it."""
     primary: bool | None = None
     """Whether this process determines the run's state; default: yes, unless it joined another
     process's run with a rank above 0."""

@@ -24,6 +24,7 @@ class Ending(Described):
     """The last part of a run's life. Nothing here raises."""
 
     is_kept: bool
+    _parent: str
     _writer: Writer
     _sending: Sending
     _observers: Observers
@@ -80,9 +81,9 @@ class Ending(Described):
         try:
             if not self.is_kept or not (self.is_of_this_process or self._writer.has_spool):
                 return None  # nothing is stored, or a forked child logged nothing
-            if self.is_primary:
+            if self.is_primary or not self._parent:  # not a forked child
                 state = "finished" if exit_code == 0 else "failed"
-                self._recorder.record("state", state=state, exit_code=exit_code)
+                self._recorder.state(state, is_primary=self.is_primary, exit_code=exit_code)
             spool = self._writer.spool()
             self._writer.close()
             if self.is_primary and exit_code == 0:

@@ -58,7 +58,7 @@ class Hooks:
             self._watch_multiprocessing()
 
     def _leave(self) -> None:
-        self._at_exit(self._code)
+        self._at_exit(self._code or int(_has_failed()))
 
     def _begin_child(self) -> None:
         self._code = 0
@@ -110,6 +110,11 @@ class Hooks:
         elif error is not None:
             self._code = 1
         self._at_exit(self._code)
+
+
+def _has_failed() -> bool:
+    """Whether an exception ends this process: also if somebody has replaced the hook that would have seen it."""
+    return getattr(sys, "last_value", None) is not None and not (hasattr(sys, "ps1") or in_kernel())
 
 
 def exit_code(status: Any) -> int:

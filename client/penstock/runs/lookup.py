@@ -3,10 +3,11 @@ bounded time whatever the server or the network does."""
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from penstock.bounded import within
@@ -18,9 +19,14 @@ from penstock.runs.start import BESIDE, FRESH, RESUME, Start
 from penstock.runs.unfinished import find_unfinished
 from penstock.settings import Settings
 
+if TYPE_CHECKING:
+    from penstock.runs.launcher import Launched
+
 __all__ = ["TakenUp", "call", "look_up", "replaced_points", "take_up"]
 
 _LEDGER_S = 2.0
+_OF_LAUNCHERS = frozenset({"RANK", "SLURM_JOB_ID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"})
+"""Without any of these variables, nothing launched this process."""
 LOOK_UP_S = 4.0
 """For the whole look-up. The training script waits for it, so it is short."""
 
@@ -46,6 +52,13 @@ def take_up(settings: Settings) -> TakenUp:
     settings.run_id = settings.run_id or shared_id(settings)
     if wanted == "auto" and settings.run_id is None and settings.mode != "disabled":
         settings.run_id = find_unfinished(settings)
+    if settings.run_id is None and (launch := _launched(settings)) is not None:
+        settings.run_id = launch.run
+        if launch.is_restart and wanted != "must":
+            return _restarted(settings)
+        wanted = wanted if wanted == "must" else None
+    elif settings.run_id is None and settings.mode == "shared":
+        NOTICES.warn("shared", 'mode="shared" needs one id for all processes: set PENSTOCK_RUN_ID')
     if wanted is None or (wanted == "never" and settings.run_id is None):
         return TakenUp(start_beside(settings) or FRESH)
     if settings.run_id is None or settings.mode == "disabled":
@@ -88,6 +101,29 @@ def _rewound(settings: Settings, moment: str) -> TakenUp:
     return TakenUp(Start(RESUME, first), first, known, is_resumed=True)
 
 
+def _launched(settings: Settings) -> Launched | None:
+    """The run that the processes of this one's launch share, if it may be joined."""
+    is_own = settings.mode == "disabled" or settings.sweep_id is not None
+    if is_own or settings.resume == "never" or not settings.join:
+        return None
+    if _OF_LAUNCHERS.isdisjoint(os.environ):
+        return None
+    from penstock.runs.launcher import launched  # noqa: PLC0415  (only where there is a launcher)
+
+    return launched(settings)
+
+
+def _restarted(settings: Settings) -> TakenUp:
+    """A launcher has started this again. Steps go on after the last one; a script that goes back to its
+    checkpoint, and says each step, replaces the rows from there."""
+    here = last_step_here(settings)
+    found = look_up(settings, here, is_of_rank=True) if settings.mode != "offline" else None
+    taken_up = _resumed(settings, found, here)
+    if taken_up.start.kind == RESUME:
+        return replace(taken_up, start=FRESH)
+    return taken_up
+
+
 def _is_of_other_ranks(settings: Settings, found: dict[str, Any] | None) -> bool:
     """Whether the run was started by other processes of this job, a moment ago."""
     return settings.mode == "shared" and found is not None and found.get("last_step") is None
@@ -106,8 +142,11 @@ def _resumed(settings: Settings, found: dict[str, Any] | None, here: int | None)
     return TakenUp(beside or Start(RESUME, first), first, found or {}, is_resumed=True)
 
 
-def look_up(settings: Settings, last_step_here: int | None = None) -> dict[str, Any] | None:
-    """The run on the server; None if there is none, {} if that is unknown.
+def look_up(
+    settings: Settings, last_step_here: int | None = None, *, is_of_rank: bool = False
+) -> dict[str, Any] | None:
+    """The run on the server; None if there is none, {} if that is unknown. `is_of_rank`: its last step is
+    that of this process's rank.
 
     Raises PenstockError if that is unknown and `resume` is "must".
     """
@@ -115,7 +154,7 @@ def look_up(settings: Settings, last_step_here: int | None = None) -> dict[str, 
 
     def ask() -> None:
         try:
-            answers.append(_ask(settings))
+            answers.append(_ask(settings, is_of_rank=is_of_rank))
         except Exception as error:  # re-raised in the other thread
             answers.append(error)
 
@@ -161,9 +200,11 @@ def replaced_points(settings: Settings, run: str, writer: str) -> int | None:
     return None
 
 
-def _ask(settings: Settings) -> dict[str, Any] | None:
+def _ask(settings: Settings, *, is_of_rank: bool) -> dict[str, Any] | None:
     # A process that starts later than others of its job finds their run, and must not go on after their steps.
-    of_rank = f"?rank={settings.rank}" if settings.mode == "shared" or settings.rank else ""
+    of_rank = (
+        f"?rank={settings.rank}" if is_of_rank or settings.mode == "shared" or settings.rank else ""
+    )
     try:
         return call(settings, settings.run_id or "", of_rank)
     except Rejected as error:

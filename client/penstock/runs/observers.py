@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from penstock.notices import NOTICES
-
 if TYPE_CHECKING:
     from penstock.runs.run import Run
 
@@ -36,13 +34,15 @@ class Observers:
 
     def __init__(self) -> None:
         self._attached: dict[str, Observer] = {}
+        self._fault: Callable[[str, BaseException], None] = lambda what, error: None
 
     def attach(self, run: Run) -> None:
+        self._fault = run._slow_path.repairs.fault
         for name, attach in _KINDS:
             try:
                 observer = attach(run)
             except Exception as error:  # the seam: training continues in any case
-                NOTICES.warn(f"observe {name}", f"{name} is not recorded: {error!r}")
+                self._fault(name, error)
             else:
                 if observer is not None:
                     self._attached[name] = observer
@@ -59,4 +59,4 @@ class Observers:
             try:
                 getattr(observer, method)()
             except Exception as error:  # the seam, as above
-                NOTICES.warn(f"observe {name}", f"{name}: {error!r}")
+                self._fault(name, error)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from penstock.ids import new_run_id
-from penstock.names import friendly_name
+from penstock.names import name_of
 from penstock.notices import NOTICES
 from penstock.runs.ending import Ending
 from penstock.runs.lookup import TakenUp
@@ -76,7 +76,7 @@ class Run(Ending, Telling):
         known = taken_up.known
         self.resumed = taken_up.is_resumed
         """Whether it goes on with an earlier attempt."""
-        self._name = settings.name or known.get("name") or friendly_name()
+        self._name = settings.name or known.get("name") or name_of(self.id)
         self._notes = settings.notes if settings.notes is not None else known.get("notes") or None
         self._tags = settings.tags or tuple(known.get("tags") or ())
         self.starting_step = taken_up.step
@@ -272,8 +272,8 @@ class Run(Ending, Telling):
         about = {
             **{name: getattr(self.settings, name) for name in RUN_SETTINGS},
             "tags": list(self.settings.tags) or None,
-            # Yields to any given name, now or from when the run started.
-            "default_name": self._name if speaks and not self.settings.name else None,
+            # Yields to any given name, now or from when the run started; every rank has the same.
+            "default_name": None if self.settings.name else self._name,
             "sweep": self.settings.sweep_id,
             "host": self.settings.label or self.settings.host_name or os.uname().nodename,
             "program": program(),
@@ -282,8 +282,8 @@ class Run(Ending, Telling):
         given = {key: value for key, value in about.items() if value is not None}
         self._recorder.say("run", **given)
         self._slow_path.repairs.flush()
-        if speaks:  # otherwise a rank that starts late would revive a crashed run
-            self._record("state", state="running")
+        self._recorder.state("running", is_primary=speaks)
+        if speaks:
             note_started(self._writer.spool().root, self.settings, self.id, self._writer.id)
         self._observers.attach(self)
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")

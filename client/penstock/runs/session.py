@@ -23,7 +23,9 @@ from penstock.values.configs import swept
 from penstock.values.fields import ConfigSelection
 from penstock.values.slowpath import SlowPath
 
-__all__ = ["attached", "current", "finish", "finish_all", "init", "on_change", "run_of", "setup"]
+__all__ = [
+    "attached", "current", "finish", "finish_all", "forget_listener", "init", "on_change", "run_of", "setup",
+]  # fmt: skip
 
 _runs: list[Run] = []
 _current: Run | None = None
@@ -165,6 +167,12 @@ def on_change(listener: Callable[[Run | None], None]) -> None:
     """Call `listener` whenever the current run changes."""
     if listener not in _listeners:
         _listeners.append(listener)
+
+
+def forget_listener(listener: Callable[[Run | None], None]) -> None:
+    """Call it no longer."""
+    if listener in _listeners:
+        _listeners.remove(listener)
 
 
 def run_of(described: dict[str, Any]) -> Run:

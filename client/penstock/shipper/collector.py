@@ -152,7 +152,9 @@ class Collector:
 
     def _end(self, found: Gathered) -> bool:
         meta = self._spool.meta
-        crashed = not (found.ended or self._spool.cuts.state in _ENDED_STATES) and meta.primary
+        has_ended = found.ended or self._spool.cuts.state in _ENDED_STATES
+        # A forked child that dies says nothing about its parent's run.
+        crashed = not has_ended and (meta.primary or not meta.parent)
         if crashed:
             log.warning("%s: the training process ended without finish()", meta.run)
             self._store("crashed", self.cursor, None)

@@ -128,7 +128,7 @@ class _Fields(MutableMapping[str, Any]):
     def _mapping(self, values: Any, named: dict[str, Any]) -> dict[Any, Any]:
         if values is None or (type(values) is tuple and not values):
             return named
-        if issubclass(type(values), _Fields):
+        if type(values) in (Config, Summary):
             return {**values, **named}
         return {**self._sender.fields_of(self._where, values), **named}
 
