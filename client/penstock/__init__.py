@@ -41,6 +41,8 @@ __all__ = [
     "run",
     "summary",
     "sweep",
+    "unwatch",
+    "watch",
 ]
 
 run: Run | None = None
@@ -104,6 +106,20 @@ def agent(sweep_id: str, *args: Any, **kwargs: Any) -> None:
 
     session.on_change(_follow)
     work(sweep_id, *args, **kwargs)
+
+
+def watch(models: Any, *args: Any, **kwargs: Any) -> None:
+    """Log norms and histograms of a PyTorch model's gradients; see `penstock.watching.watch.watch`."""
+    from penstock.watching.watch import watch as start
+
+    start(run, models, *args, **kwargs)
+
+
+def unwatch(models: Any = None) -> None:
+    """Stop watching these models, or all of the current run's."""
+    from penstock.watching.watch import unwatch as stop
+
+    stop(run, models)
 
 
 # No module of this package may share a name with anything here: importing it would replace it.
