@@ -36,9 +36,11 @@ def of_tensor(
     """A tensor as a plain value or a `Later`. `dense` converts one on the CPU; see `arrays.dense`."""
     kind = type(value)
     note = partial(walk.note, where)
-    tensor = (value._local_tensor if is_shard(value) else value).detach()
-    if tensor.shape != value.shape:
-        note("only the part that this process has of a distributed tensor")
+    tensor = value.detach()
+    if is_shard(value):
+        tensor = value._local_tensor.detach()
+        if tensor.shape != value.shape:
+            note("only the part that this process has of a distributed tensor")
     later = partial(walk.later, where, kind, depth=depth, trusted=True)
     if tensor.device.type == "meta":
         return LEFT_OUT
