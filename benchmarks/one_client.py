@@ -77,10 +77,10 @@ def _steps(name: str, steps: int) -> dict[str, Any]:
     run = None if client is None else client.init(project="bench")
     loss_of = torch.nn.functional.mse_loss
     inputs, wanted = torch.randn(32, 16), torch.randn(32, 4)
-    helper_s = begun_s = begun = 0.0
+    begun_s = begun = 0.0
     for step in range(-50, steps):
         if step == 0:
-            helper_s, begun_s, begun = _helper_s(name), process_time(), perf_counter()
+            begun_s, begun = process_time(), perf_counter()
         optimizer.zero_grad()
         loss = loss_of(model(inputs), wanted)
         loss.backward()
@@ -89,11 +89,10 @@ def _steps(name: str, steps: int) -> dict[str, Any]:
         if run is not None:
             run.log({"loss": value, "step": step, "lr": 0.1})
     took_s = perf_counter() - begun
-    time.sleep(_SETTLE_S)
+    time.sleep(_PAUSE_S)
     found = {
         "step_us": took_s / steps * 1e6,
         "cpu_us": (process_time() - begun_s) / steps * 1e6,
-        "helper_cpu_us": (_helper_s(name) - helper_s) / steps * 1e6,
     }
     if run is not None:
         run.finish()
@@ -165,8 +164,6 @@ def _helpers(name: str) -> list[psutil.Process]:
 
 
 def _helper_s(name: str) -> float:
-    if name == "none":
-        return 0.0
     return sum(sum(each.cpu_times()[:2]) for each in _helpers(name))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from typing import Any, Protocol
 
@@ -118,7 +119,10 @@ class WatchedModel:
             self._process, self._waiting = os.getpid(), 0
         if self._waiting >= _MAX_WAITING or is_capturing(self._torch):
             return
-        found = measured(
+        dynamo: Any = sys.modules.get("torch._dynamo")
+        # A step that is compiled as a whole must not compile this.
+        measure = measured if dynamo is None else dynamo.disable(measured)
+        found: Measured = measure(
             self._torch,
             model,
             prefix=self._prefix,
