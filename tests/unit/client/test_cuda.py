@@ -141,6 +141,7 @@ def test_the_scale_is_taken_out(tmp_path: Path) -> None:
     scaler = torch.amp.GradScaler("cuda", init_scale=4096.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     watch(run, model, log_freq=1)
+    norm = 0.0
     for _ in range(2):
         optimizer.zero_grad()
         with torch.autocast("cuda", torch.float16):
