@@ -76,6 +76,13 @@ class SlowPath:
         except Exception:  # no memory or stack is left for that
             self.writer.dropped_rows += 1
 
+    def append_aside(self, read: Callable[[], dict[str, Any]]) -> bool:
+        """Append a row of plain values under the present step and time, once the side thread has called
+        `read` for it. False if too much is waiting."""
+        note, at_ns = self.repairs.noter(), time.time_ns()
+        step = self.writer.take_step(None, commit=False)
+        return self.aside.put(None, lambda _: self._append_later(read(), step, at_ns, note))
+
     def drain(self, timeout_s: float) -> bool:
         """Wait until no value is pending; False if that takes too long."""
         return self.aside.drain(timeout_s)
