@@ -39,11 +39,18 @@ _VARIABLES = {
     "finish_timeout_s": ("PENSTOCK_FINISH_TIMEOUT_S",),
     "ca_file": ("PENSTOCK_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     "host_name": ("PENSTOCK_HOST_NAME",),
-}
+    "system_metrics": ("PENSTOCK_SYSTEM_METRICS",),
+    "x_disable_stats": ("WANDB_X_DISABLE_STATS", "WANDB__DISABLE_STATS"),
+    "system_interval_s": (
+        "PENSTOCK_SYSTEM_INTERVAL_S", "WANDB_X_STATS_SAMPLING_INTERVAL",
+        "WANDB__STATS_SAMPLING_INTERVAL",
+    ),
+}  # fmt: skip
 _OTHER_NAMES = {
     **{f"run_{name}": name for name in RUN_SETTINGS},
     "finish_timeout": "finish_timeout_s",
     "x_primary": "primary",
+    "x_stats_sampling_interval": "system_interval_s",
     "id": "run_id",
     "sweep": "sweep_id",
 }
@@ -96,6 +103,12 @@ class Settings:
     host_name: str = ""
     """This machine's name, shown with its runs; on a network file system also the name of its folder.
     Default: the host name, which in a container is the pod's and changes with every pod."""
+    system_metrics: bool = True
+    """Whether this machine's CPU, memory, disks, network and GPUs are recorded with the run."""
+    system_interval_s: float = 10.0
+    """Between two measurements, 0.5 to 3,600."""
+    x_disable_stats: bool = False
+    """W&B's name for the opposite of `system_metrics`."""
     rank: int = 0
     primary: bool | None = None
     """Whether this process determines the run's state; default: yes, unless it joined another

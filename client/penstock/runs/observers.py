@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.notices import NOTICES
+from penstock.runs.system_metrics import observe_system
 
 if TYPE_CHECKING:
     from penstock.runs.run import Run
@@ -27,7 +28,9 @@ class Observer(Protocol):
         """Called in a forked child: let go of what belongs to the parent."""
 
 
-_KINDS: tuple[tuple[str, Callable[[Run], Observer | None]], ...] = ()
+_KINDS: tuple[tuple[str, Callable[[Run], Observer | None]], ...] = (
+    ("system metrics", observe_system),
+)
 """By name: attaches an observer, or returns None if there is nothing to observe."""
 
 

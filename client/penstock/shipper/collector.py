@@ -22,7 +22,7 @@ from penstock.shipper.recuts import Recuts
 from penstock.shipper.watch import WriterWatch
 from penstock.spool.record import Position
 from penstock.spool.root import folder_bytes
-from penstock.wire import RULES
+from penstock.wire import RULES, SYSTEM_RANK
 
 __all__ = ["Collector"]
 
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 FIRST_INTERVAL_S, REJECTED_S = 0.3, 1.0
 """Between a run's batches until the server says, and between looks for batches to retry."""
 _MAX_INTERVAL_S = 60.0
+_SYSTEM_INTERVAL_S = 20.0
+"""Of system metrics: nobody waits for them, and every batch costs the server a commit."""
 _ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 
 
@@ -82,7 +84,8 @@ class Collector:
     def keep_pace(self, interval_s: float | None) -> None:
         """Cut as often as the server asks."""
         if interval_s is not None:
-            self._interval_s = min(max(interval_s, TICK_S), _MAX_INTERVAL_S)
+            least_s = _SYSTEM_INTERVAL_S if self._spool.meta.rank >= SYSTEM_RANK else TICK_S
+            self._interval_s = min(max(interval_s, least_s), _MAX_INTERVAL_S)
             self.due_at = min(self.due_at, time.monotonic() + self._interval_s)
 
     def cut(self, now: float) -> bool:

@@ -1,0 +1,236 @@
+"""The sampler's loop: finds the live runs of a root, measures the node once, and writes a row to each run that is due.
+
+However many runs there are, the cost is bounded: a round writes at most ten rows, those that have waited
+longest, 64 runs at a time have system metrics at all, and a run whose processes do nothing gets a row six times
+less often.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from penstock.spool.bell import Bell
+from penstock.system.cgroups import Cgroups
+from penstock.system.gpus import GpuReader, has_gpus
+from penstock.system.lane import Lane
+from penstock.system.launch import FOLDER
+from penstock.system.measured import NodeMeasurement
+from penstock.system.membership import Membership, RunOnNode, RunPlace
+from penstock.system.node import LinuxNode, disk_usage
+from penstock.system.processes import ProcessTrees, TreeUse
+from penstock.system.rows import (
+    PREFIX,
+    Baseline,
+    gpu_values,
+    limited,
+    memory_values,
+    tree_values,
+)
+
+__all__ = ["Sampler"]
+
+_MAX_RUNS, _MAX_ROWS = 64, 10
+"""Runs with system metrics at a time, and rows in a round."""
+_LOOK_S, _LOOK_PER_WRITER_S = 2.0, 0.02
+_MIN_ROUND_S, _MAX_WAIT_S = 0.5, 5.0
+_SLACK = 0.25
+"""A row may be this fraction of its interval early, so that runs share a round."""
+_FRESH_S = 0.4
+_RESTS_BELOW_CORES, _REST_FACTOR = 0.02, 6.0
+_LAST_ROW_S = 1.0
+"""A run that ends within this time of its last row gets no other."""
+
+
+class _Node(Protocol):
+    def measure(self, now: float) -> NodeMeasurement: ...
+
+
+class _Sampled:
+    """One run as it is sampled."""
+
+    def __init__(self, root: Path, run: RunOnNode) -> None:
+        self.run = run
+        self.lane = Lane(root, run)
+        self.baseline = Baseline()
+        self.due_at = 0.0
+        self.wrote_at = 0.0
+        self.cpu: tuple[float, float] | None = None
+        """CPU seconds of its processes, and when."""
+
+
+class Sampler:
+    """Serves the runs under `root` that ask for the sampler `name`."""
+
+    def __init__(self, root: Path, name: str, *, idle_exit_s: float = 60.0) -> None:
+        self.root = root
+        self._idle_exit_s = idle_exit_s
+        self._membership = Membership(root, name)
+        self._bell = Bell(root / FOLDER, f"{name}.bell")
+        self._node = _node()
+        self._trees = ProcessTrees()
+        self._cgroups = Cgroups()
+        self._gpus = GpuReader(self._note_gpus) if has_gpus() else None
+        self._sampled: dict[RunPlace, _Sampled] = {}
+        self._problems: list[str] = []
+        self._measured: tuple[float, NodeMeasurement, list[dict[str, Any]]] | None = None
+        self._asked_to_leave = False
+
+    def leave(self) -> None:
+        """Make `run` return soon. May be called from a signal handler."""
+        self._asked_to_leave = True
+        self._bell.ring()
+
+    def run(self) -> None:
+        """Sample until no run wants it for `idle_exit_s`, or `leave` was called."""
+        look_at = round_at = 0.0
+        worked_at = time.monotonic()
+        while not self._asked_to_leave:
+            now = time.monotonic()
+            if now >= look_at:
+                self._look()
+                look_at = now + max(_LOOK_S, self._membership.writers * _LOOK_PER_WRITER_S)
+            if now >= round_at:
+                round_at = now + self._round(now)
+            if self._sampled:
+                worked_at = now
+            elif now - worked_at >= self._idle_exit_s or not self.root.is_dir():
+                break
+            due_at = min((each.due_at for each in self._served()), default=look_at)
+            wake_at = min(max(due_at, round_at), look_at, now + _MAX_WAIT_S)
+            if self._bell.wait(max(0.01, wake_at - now)):
+                look_at = min(look_at, self._listen(time.monotonic()))
+        for sampled in self._sampled.values():
+            sampled.lane.close()
+        if self._gpus is not None:
+            self._gpus.close()
+        self._bell.close()
+
+    def _served(self) -> islice[_Sampled]:
+        """The runs that began first."""
+        return islice(self._sampled.values(), _MAX_RUNS)
+
+    def _listen(self, now: float) -> float:
+        """Take in what the bell says; returns when to look for runs at the latest."""
+        messages = self._bell.heard.decode(errors="replace").splitlines()
+        ended = {message.partition(" ")[2] for message in messages if message.startswith("end ")}
+        if "new" in messages:
+            return now
+        if not ended:
+            return now + _LOOK_S
+        over = [
+            each
+            for each in self._served()
+            if any(meta.writer in ended for meta in each.run.members.values())
+            and now - each.wrote_at >= _LAST_ROW_S
+        ]
+        if over:
+            self._write_rows(over, now)
+        return now + _MIN_ROUND_S
+
+    def _look(self) -> None:
+        for run in self._membership.look():
+            if (sampled := self._sampled.pop(run.place, None)) is not None:
+                sampled.lane.close()
+        for place, run in self._membership.runs.items():
+            if place not in self._sampled:
+                self._sampled[place] = new = _Sampled(self.root, run)
+                for problem in self._problems:
+                    new.lane.note(problem)
+
+    def _round(self, now: float) -> float:
+        """Write the rows that are due, if any; returns after how many seconds there may be others."""
+        served = list(self._served())
+        if not any(now >= each.due_at for each in served):
+            return 0.0
+        # What is due soon comes along: one look at the node for all of them.
+        due = [each for each in served if now >= each.due_at - _SLACK * each.run.interval_s]
+        due.sort(key=lambda each: each.due_at)
+        self._write_rows(due, now)
+        if len(due) <= _MAX_ROWS:
+            return _MIN_ROUND_S
+        return min(each.run.interval_s for each in due)
+
+    def _write_rows(self, due: list[_Sampled], now: float) -> None:
+        self._trees.look()
+        node, gpus = self._measure(now)
+        for each in due[:_MAX_ROWS]:
+            self._write(each, node, gpus, now)
+
+    def _measure(self, now: float) -> tuple[NodeMeasurement, list[dict[str, Any]]]:
+        """Of the node, which several rounds in a row share."""
+        if self._measured is None or now - self._measured[0] >= _FRESH_S:
+            node = self._node.measure(now)
+            gpus = [] if self._gpus is None else self._gpus.measure()
+            self._measured = now, node, gpus
+        return self._measured[1], self._measured[2]
+
+    def _write(
+        self, each: _Sampled, node: NodeMeasurement, gpus: list[dict[str, Any]], now: float
+    ) -> None:
+        if not each.run.members:
+            return
+        members = sorted(each.run.members.values(), key=lambda meta: meta.rank)
+        trees = {meta.rank: self._trees.use_of(meta.pid) for meta in members}
+        use = self._cgroups.use_of(members[0].pid)
+        pids = {pid for tree in trees.values() for pid in tree.pids}
+        rss_bytes = sum(tree.rss_bytes for tree in trees.values())
+        values = {
+            **node.values,
+            **each.baseline.since_first(node.totals),
+            **memory_values(limited(node, use), rss_bytes),
+            **tree_values(trees, use, _cpus_of(members[0].pid, node), each.baseline, now),
+            **disk_usage(self._folders(members[0].pid)),
+            **gpu_values(gpus, pids),
+        }
+        values.update(self._pss(list(trees.values()), now))
+        each.lane.append({f"{PREFIX}{key}": value for key, value in values.items()})
+        is_at_rest = self._rests(each, sum(tree.cpu_s for tree in trees.values()), now)
+        is_at_rest = is_at_rest and not any(key.startswith("gpu.process.") for key in values)
+        each.wrote_at = now
+        each.due_at = now + each.run.interval_s * (_REST_FACTOR if is_at_rest else 1.0)
+
+    def _pss(self, trees: list[TreeUse], now: float) -> dict[str, float]:
+        found = [self._trees.pss_mb(tree, now, sum(os.times()[:2])) for tree in trees]
+        known = [each for each in found if each is not None]
+        return {"proc.memory.pssMB": sum(known)} if known and len(known) == len(found) else {}
+
+    @staticmethod
+    def _rests(each: _Sampled, cpu_s: float, now: float) -> bool:
+        """Whether its processes have done next to nothing since the last row."""
+        before, each.cpu = each.cpu, (cpu_s, now)
+        if before is None or now - before[1] < 1.0:
+            return False
+        return (cpu_s - before[0]) / (now - before[1]) < _RESTS_BELOW_CORES
+
+    def _folders(self, pid: int) -> list[str]:
+        """Whose disks matter to a run: the machine's, the spool's, and the working folder's."""
+        found = ["/", str(self.root)]
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/{pid}/cwd"))  # noqa: PTH115
+        return found
+
+    def _note_gpus(self, problem: str) -> None:
+        text = f"GPUs are not measured: {problem}"
+        self._problems.append(text)
+        for each in self._sampled.values():
+            each.lane.note(text)
+
+
+def _node() -> _Node:
+    if os.path.exists("/proc/stat"):  # noqa: PTH110
+        return LinuxNode()
+    from penstock.system.portable import PortableNode  # noqa: PLC0415  (psutil is slow to load)
+
+    return PortableNode()
+
+
+def _cpus_of(pid: int, node: NodeMeasurement) -> float:
+    """How many CPUs a process may run on, apart from its group's limit."""
+    with contextlib.suppress(OSError, AttributeError):
+        return float(len(os.sched_getaffinity(pid)))
+    return float(node.cpus)
