@@ -19,7 +19,6 @@ class NodeMeasurement:
     totals: dict[str, float] = field(default_factory=dict)
     memory_bytes: float = 0.0
     available_bytes: float = 0.0
-    cpus: int = 1
 
 
 class Rates:

@@ -85,7 +85,6 @@ class LinuxNode:
 
     def _add_cpu(self, found: NodeMeasurement) -> None:
         before, self._cpu = self._cpu, dict(_cpu_times(read(f"{self._proc}/stat")))
-        found.cpus = max(1, len(self._cpu) - 1)
         shares = {}
         for name, times in self._cpu.items():
             spent = [

@@ -24,7 +24,6 @@ class PortableNode:
         found = NodeMeasurement(
             memory_bytes=float(memory.total),
             available_bytes=float(memory.available),
-            cpus=psutil.cpu_count() or 1,
         )
         cores = psutil.cpu_percent(percpu=True)
         found.values = {

@@ -43,7 +43,7 @@ def limited(node: NodeMeasurement, use: CgroupUse) -> NodeMeasurement:
     if use.memory_bytes is not None and use.memory_bytes < memory:
         memory = use.memory_bytes
         available = min(available, max(0.0, memory - (use.memory_used_bytes or 0.0)))
-    return NodeMeasurement(node.values, node.totals, memory, available, node.cpus)
+    return NodeMeasurement(node.values, node.totals, memory, available)
 
 
 def memory_values(node: NodeMeasurement, rss_bytes: float) -> dict[str, float]:
@@ -59,6 +59,10 @@ def tree_values(
     trees: Mapping[int, TreeUse], use: CgroupUse, cpus: float, baseline: Baseline, now: float
 ) -> dict[str, float]:
     """Of the process trees of the run's ranks on this node, by rank; `cpus`: how many they may use."""
+    if not any(
+        tree.pids for tree in trees.values()
+    ):  # gone, or on a system that does not show them
+        return {}
     cpus = max(_MIN_CPUS, min(cpus, use.cpus if use.cpus is not None else cpus))
     counters: dict[str, float] = {f"cpu.{rank}": tree.cpu_s for rank, tree in trees.items()}
     counters["read"] = sum(tree.read_bytes for tree in trees.values())

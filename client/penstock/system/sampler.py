@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from penstock.spool.bell import Bell
-from penstock.system.cgroups import Cgroups
+from penstock.system.cgroups import Cgroups, CgroupUse
 from penstock.system.gpus import GpuReader, has_gpus
 from penstock.system.lane import Lane
 from penstock.system.launch import FOLDER
@@ -41,6 +41,8 @@ _MIN_ROUND_S, _MAX_WAIT_S = 0.5, 5.0
 _SLACK = 0.25
 """A row may be this fraction of its interval early, so that runs share a round."""
 _FRESH_S = 0.4
+_FIRST_S = 0.5
+"""After a run was found, the first row: what is measured needs two looks."""
 _RESTS_BELOW_CORES, _REST_FACTOR = 0.02, 6.0
 _LAST_ROW_S = 1.0
 """A run that ends within this time of its last row gets no other."""
@@ -72,6 +74,7 @@ class Sampler:
         self._membership = Membership(root, name)
         self._bell = Bell(root / FOLDER, f"{name}.bell")
         self._node = _node()
+        self._node.measure(time.monotonic())
         self._trees = ProcessTrees()
         self._cgroups = Cgroups()
         self._gpus = GpuReader(self._note_gpus) if has_gpus() else None
@@ -136,11 +139,17 @@ class Sampler:
         for run in self._membership.look():
             if (sampled := self._sampled.pop(run.place, None)) is not None:
                 sampled.lane.close()
-        for place, run in self._membership.runs.items():
-            if place not in self._sampled:
-                self._sampled[place] = new = _Sampled(self.root, run)
-                for problem in self._problems:
-                    new.lane.note(problem)
+        found = [run for run in self._membership.runs.values() if run.place not in self._sampled]
+        if found:
+            self._trees.look()
+        now = time.monotonic()
+        for run in found:
+            new = self._sampled[run.place] = _Sampled(self.root, run)
+            new.due_at = now + _FIRST_S
+            for problem in self._problems:
+                new.lane.note(problem)
+            if len(self._sampled) <= _MAX_RUNS:
+                self._values_of_processes(new, now)
 
     def _round(self, now: float) -> float:
         """Write the rows that are due, if any; returns after how many seconds there may be others."""
@@ -174,25 +183,33 @@ class Sampler:
     ) -> None:
         if not each.run.members:
             return
+        first = each.run.first.pid
+        trees, use, values = self._values_of_processes(each, now)
+        pids = {pid for tree in trees for pid in tree.pids}
+        row = {
+            **node.values,
+            **each.baseline.since_first(node.totals),
+            **memory_values(limited(node, use), sum(tree.rss_bytes for tree in trees)),
+            **values,
+            **self._pss(trees, now),
+            **disk_usage(self._folders(first)),
+            **gpu_values(gpus, pids),
+        }
+        each.lane.append({f"{PREFIX}{key}": value for key, value in row.items()})
+        is_at_rest = self._rests(each, sum(tree.cpu_s for tree in trees), now)
+        is_at_rest = is_at_rest and not any(key.startswith("gpu.process.") for key in row)
+        each.wrote_at = now
+        each.due_at = now + each.run.interval_s * (_REST_FACTOR if is_at_rest else 1.0)
+
+    def _values_of_processes(
+        self, each: _Sampled, now: float
+    ) -> tuple[list[TreeUse], CgroupUse, dict[str, float]]:
         members = sorted(each.run.members.values(), key=lambda meta: meta.rank)
         trees = {meta.rank: self._trees.use_of(meta.pid) for meta in members}
         use = self._cgroups.use_of(members[0].pid)
-        pids = {pid for tree in trees.values() for pid in tree.pids}
-        rss_bytes = sum(tree.rss_bytes for tree in trees.values())
-        values = {
-            **node.values,
-            **each.baseline.since_first(node.totals),
-            **memory_values(limited(node, use), rss_bytes),
-            **tree_values(trees, use, _cpus_of(members[0].pid, node), each.baseline, now),
-            **disk_usage(self._folders(members[0].pid)),
-            **gpu_values(gpus, pids),
-        }
-        values.update(self._pss(list(trees.values()), now))
-        each.lane.append({f"{PREFIX}{key}": value for key, value in values.items()})
-        is_at_rest = self._rests(each, sum(tree.cpu_s for tree in trees.values()), now)
-        is_at_rest = is_at_rest and not any(key.startswith("gpu.process.") for key in values)
-        each.wrote_at = now
-        each.due_at = now + each.run.interval_s * (_REST_FACTOR if is_at_rest else 1.0)
+        cpus = _cpus_of(members[0].pid)
+        values = tree_values(trees, use, cpus, each.baseline, now)
+        return list(trees.values()), use, values
 
     def _pss(self, trees: list[TreeUse], now: float) -> dict[str, float]:
         found = [self._trees.pss_mb(tree, now, sum(os.times()[:2])) for tree in trees]
@@ -229,8 +246,8 @@ def _node() -> _Node:
     return PortableNode()
 
 
-def _cpus_of(pid: int, node: NodeMeasurement) -> float:
+def _cpus_of(pid: int) -> float:
     """How many CPUs a process may run on, apart from its group's limit."""
     with contextlib.suppress(OSError, AttributeError):
         return float(len(os.sched_getaffinity(pid)))
-    return float(node.cpus)
+    return float(os.cpu_count() or 1)
