@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -59,8 +60,13 @@ class Membership:
         found = set(spools_in(self._root))
         self._ignored &= found
         known = {folder for run in self.runs.values() for folder in run.members}
+        new = []
         for folder in found - known - self._ignored:
-            self._take(folder)
+            # Deleted meanwhile, or damaged, which its sender reports.
+            with suppress(OSError, ValueError):
+                new.append((folder, load_meta(folder)))
+        for folder, meta in sorted(new, key=lambda each: each[1].writer_started):
+            self._take(folder, meta)
         for run in self.runs.values():
             for folder in [each for each in run.members if not is_writer_alive(each)]:
                 del run.members[folder]
@@ -71,11 +77,7 @@ class Membership:
         self._left = {} if not self.runs else self._left
         return over
 
-    def _take(self, folder: Path) -> None:
-        try:
-            meta = load_meta(folder)
-        except (OSError, ValueError):
-            return  # deleted meanwhile, or damaged, which its sender reports
+    def _take(self, folder: Path, meta: Meta) -> None:
         place = RunPlace(meta.base_url, meta.entity, meta.project, meta.run)
         interval_s = interval_of(meta, self._sampler)
         if interval_s is None or not is_writer_alive(folder):
