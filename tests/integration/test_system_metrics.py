@@ -14,7 +14,7 @@ import pytest
 from support.logged import Logged
 from support.nvml_stub import build_nvml_stub
 from support.samplers import MEASURED, end_samplers, sampler_pids
-from support.up import Up, running_up, wait_until
+from support.up import Up, end_shipper, running_up, wait_until
 
 from penstock.commands.status import status_of
 from penstock.wire import SYSTEM_RANK
@@ -29,6 +29,7 @@ step = 0
 print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0.05)[0]:
     run.log({"loss": step}); step += 1
+    sum(range(200_000))
 run.finish()
 """
 SHARED = TRAINING.replace("id=sys.argv[1]", 'id=sys.argv[1], mode="shared"')
@@ -45,10 +46,12 @@ def root(up: Up, tmp_path: Path) -> Iterator[Path]:
     """A spool folder of the test's own."""
     root = tmp_path / "spool"
     yield root
+    end_all(root)
+
+
+def end_all(root: Path) -> None:
     end_samplers(root)
-    lock = root / "shipper.lock"
-    if lock.exists() and (text := lock.read_text()):
-        os.kill(int(text.split()[0]), signal.SIGTERM)
+    end_shipper(root.parent)
 
 
 @contextmanager
@@ -80,7 +83,10 @@ def end(process: subprocess.Popen[bytes]) -> str:
 
 def lanes(run: Logged) -> list[int]:
     """From which rank on each of its nodes is."""
-    return sorted(rank - SYSTEM_RANK for _, rank, _ in run.lanes() if rank >= SYSTEM_RANK)
+    try:
+        return sorted(rank - SYSTEM_RANK for _, rank, _ in run.lanes() if rank >= SYSTEM_RANK)
+    except ValueError:  # not heard of yet
+        return []
 
 
 def has(run: Logged, key: str, rows: int = 1) -> bool:
@@ -100,7 +106,7 @@ def test_a_run_is_measured(up: Up, root: Path) -> None:
     assert lanes(run) == [0]
     found = run.system()
     assert all(key.startswith("system.") for key in found)
-    assert 0 < found["system.cpu"][max(found["system.cpu"])] <= 100
+    assert 0 < max(found["system.cpu"].values()) <= 100
     assert found["system.proc.memory.rssMB"][max(found["system.cpu"])] > 5
     assert run.fields()["state"] == "finished"
     assert not [key for key in run.fields()["summary"] if key.startswith("system.")]
@@ -176,7 +182,7 @@ def test_ranks_of_a_node_share_a_sampler(up: Up, root: Path) -> None:
 
 def test_nodes_have_a_lane_each(up: Up, root: Path, tmp_path: Path) -> None:
     run = Logged(up, PROJECT, "nodes")
-    other = tmp_path / "other"
+    other = tmp_path / "other" / "spool"
     try:
         with (
             training(up, root, "nodes", SHARED, RANK="0", PENSTOCK_HOST_NAME="a") as first,
@@ -187,8 +193,7 @@ def test_nodes_have_a_lane_each(up: Up, root: Path, tmp_path: Path) -> None:
             end(first)
             end(second)
     finally:
-        end_samplers(other)
-        os.kill(int((other / "shipper.lock").read_text().split()[0]), signal.SIGTERM)
+        end_all(other)
     answer = up.post(
         "/v1/charts",
         {"project": PROJECT, "runs": ["nodes"], "keys": ["system.node.load1"], "lanes": "rank"},

@@ -33,6 +33,7 @@ class Lane:
     def __init__(self, root: Path, run: RunOnNode) -> None:
         self.dropped = 0
         self._root = root
+        self._interval_s = run.interval_s
         self._left = run.left
         self._first = _first_of(run)
         self._last_step = -1
@@ -79,7 +80,7 @@ class Lane:
             # A machine's metrics replace nothing that an earlier attempt's machine measured.
             start=_BESIDE,
             start_step=0,
-            system={},
+            system={"interval_s": self._interval_s},  # how often its batches are worth sending
         )
 
 
