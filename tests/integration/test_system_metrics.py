@@ -298,3 +298,13 @@ def test_gpus_of_all_and_of_the_run(up: Up, root: Path, tmp_path: Path) -> None:
         wait_until(lambda: has(run, "system.node.load1", known + 2), 60)  # the rest goes on
         end(process)
     assert not run_values(run, "system.gpu.process.1.gpu")
+
+
+def test_an_environment_in_which_python_does_not_start(up: Up, root: Path, tmp_path: Path) -> None:
+    """It is tried again without the variables that may be the cause."""
+    (tmp_path / "argparse.py").write_text("raise SystemExit('broken')")
+    code = f"import os, penstock; os.environ['PYTHONPATH'] = {str(tmp_path)!r}\n" + TRAINING
+    run = Logged(up, PROJECT, "broken")
+    with training(up, root, "broken", code) as process:
+        wait_until(lambda: has(run, "system.cpu"), 90)
+        end(process)

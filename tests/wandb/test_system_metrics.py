@@ -6,7 +6,7 @@ import math
 import re
 
 from support.logged import Logged
-from support.samplers import MEASURED, end_samplers
+from support.samplers import end_samplers
 from support.up import Up, wait_until
 from support.wandb_scripts import run_wandb
 
@@ -67,7 +67,7 @@ _ALIKE = (
 def test_both_clients_call_them_the_same(up: Up) -> None:
     """Values that can be compared are: the same machine, one client after the other."""
     run_wandb(up, BUSY, "wandb").check()
-    run_wandb(up, BUSY, "penstock", **MEASURED).check()
+    run_wandb(up, BUSY, "penstock", PENSTOCK_SYSTEM_METRICS="on").check()
     theirs = Logged(up, "system", "wandb").system()
     ours = Logged(up, "system", "penstock")
     try:

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["observe_system"]
 
-_CHECK_S = 5.0
+_CHECK_S, _MAX_CHECK_S = 5.0, 300.0
+_STAYS_S = 120.0
+"""A sampler that has to be started again after less is not well."""
 _MAX_FAILED_STARTS = 3
+"""Then it is said."""
 _watches: dict[Path, _Watch] = {}
 
 
@@ -72,29 +75,36 @@ class _Watch:
         self.writers: set[str] = set()
         self.check_at = time.monotonic() + _CHECK_S
         self._starter: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
         self._failed_starts = 0
 
     def prepare(self) -> None:
         """Nothing: the sampler is started by `look`."""
 
     def look(self) -> None:
-        """Start the sampler unless one is running; give up if it cannot be started."""
+        """Start the sampler unless one is running; less often each time that it does not stay."""
         now = time.monotonic()
-        starter = self._starter
-        if starter is not None and (code := starter.poll()) is not None:
+        if self._starter is not None and self._starter.poll() is not None:
             self._starter = None
-            self._note_start(f"its process exits with status {code}" if code else "")
-        if now < self.check_at or self._failed_starts >= _MAX_FAILED_STARTS:
+        if now < self.check_at or self._starter is not None:
             return
         self.check_at = now + _CHECK_S
-        if self._starter is None:
-            try:
-                self._starter = ensure_sampler(self.root, self.sampler)
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
-                self._note_start(str(error))
-
-    def _note_start(self, failure: str) -> None:
-        self._failed_starts = self._failed_starts + 1 if failure else 0
+        failure = "its process ended soon after its start"
+        try:
+            # Without this process's PYTHON* variables every other time: they may be the cause.
+            self._starter = ensure_sampler(
+                self.root, self.sampler, is_bare=self._failed_starts % 2 == 1
+            )
+            if self._starter is None:
+                return
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            failure = str(error)
+        if self._started_at and now - self._started_at < _STAYS_S:
+            self._failed_starts += 1
+            self.check_at = now + min(_CHECK_S * 2**self._failed_starts, _MAX_CHECK_S)
+        else:
+            self._failed_starts = 0
+        self._started_at = now
         if self._failed_starts == _MAX_FAILED_STARTS:
             where = self.root / FOLDER
             NOTICES.warn(

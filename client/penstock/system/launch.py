@@ -42,9 +42,13 @@ def is_sampler_running(root: Path, sampler: str) -> bool:
     return False
 
 
-def ensure_sampler(root: Path, sampler: str) -> subprocess.Popen[bytes] | None:
+def ensure_sampler(
+    root: Path, sampler: str, *, is_bare: bool = False
+) -> subprocess.Popen[bytes] | None:
     """Start a sampler unless one is running; returns its short-lived starter, for the caller to reap.
-    Raises OSError."""
+
+    `is_bare`: without this process's PYTHON* variables, which may prevent it from starting. Raises OSError.
+    """
     (root / FOLDER).mkdir(mode=0o700, exist_ok=True)
     if is_sampler_running(root, sampler):
         return None
@@ -60,7 +64,7 @@ def ensure_sampler(root: Path, sampler: str) -> subprocess.Popen[bytes] | None:
         except OSError:
             pass  # several may start, and all but one exit
         os.utime(fd)
-        return _start(root, sampler, fd)
+        return _start(root, sampler, fd, is_bare=is_bare)
     finally:
         os.close(fd)
 
@@ -69,12 +73,11 @@ def _opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _start(root: Path, sampler: str, starting_fd: int) -> subprocess.Popen[bytes]:
+def _start(root: Path, sampler: str, starting_fd: int, *, is_bare: bool) -> subprocess.Popen[bytes]:
     package = str(Path(__file__).parents[2])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
-    }
+    inherited = {k: v for k, v in os.environ.items() if not (is_bare and k.startswith("PYTHON"))}
+    paths = filter(None, [package, inherited.get("PYTHONPATH")])
+    environment = {**inherited, "PYTHONPATH": os.pathsep.join(paths)}
     command = [
         sys.executable or "python3", "-m", "penstock.system", str(root),
         "--name", sampler, "--detach", "--starting-fd", str(starting_fd),

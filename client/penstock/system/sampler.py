@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
+import traceback
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +47,7 @@ _FRESH_S = 0.4
 _FIRST_S = 0.5
 """After a run was found, the first row: what is measured needs two looks."""
 _RESTS_BELOW_CORES, _REST_FACTOR = 0.02, 6.0
+_MAX_COMPLAINTS = 20
 _LAST_ROW_S = 1.0
 """A run that ends within this time of its last row gets no other."""
 
@@ -80,6 +84,7 @@ class Sampler:
         self._gpus = GpuReader(self._note_gpus) if has_gpus() else None
         self._sampled: dict[RunPlace, _Sampled] = {}
         self._problems: list[str] = []
+        self._complaints: set[str] = set()
         self._measured: tuple[float, NodeMeasurement, list[dict[str, Any]]] | None = None
         self._asked_to_leave = False
 
@@ -95,7 +100,8 @@ class Sampler:
         while not self._asked_to_leave:
             now = time.monotonic()
             if now >= look_at:
-                self._look()
+                with self._seam():
+                    self._look()
                 look_at = now + max(_LOOK_S, self._membership.writers * _LOOK_PER_WRITER_S)
             if now >= round_at:
                 round_at = now + self._round(now)
@@ -168,7 +174,9 @@ class Sampler:
         self._trees.look()
         node, gpus = self._measure(now)
         for each in due[:_MAX_ROWS]:
-            self._write(each, node, gpus, now)
+            each.due_at = now + each.run.interval_s
+            with self._seam():
+                self._write(each, node, gpus, now)
 
     def _measure(self, now: float) -> tuple[NodeMeasurement, list[dict[str, Any]]]:
         """Of the node, which several rounds in a row share."""
@@ -230,6 +238,18 @@ class Sampler:
         with contextlib.suppress(OSError):
             found.append(os.readlink(f"/proc/{pid}/cwd"))  # noqa: PTH115
         return found
+
+    @contextlib.contextmanager
+    def _seam(self) -> Iterator[None]:
+        """Between runs: one that cannot be measured must not keep others from it."""
+        try:
+            yield
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            if what not in self._complaints and len(self._complaints) < _MAX_COMPLAINTS:
+                self._complaints.add(what)
+                sys.stderr.write(f"{traceback.format_exc()}\n")
+                sys.stderr.flush()
 
     def _note_gpus(self, problem: str) -> None:
         text = f"GPUs are not measured: {problem}"

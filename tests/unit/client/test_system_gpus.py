@@ -40,8 +40,8 @@ def said() -> list[str]:
 def reader_of(said: list[str]) -> Iterator[Readers]:
     made: list[GpuReader] = []
 
-    def make(**options: float) -> GpuReader:
-        made.append(GpuReader(said.append, **options))
+    def make(hung_s: float = 60.0, pause_s: float = 60.0) -> GpuReader:
+        made.append(GpuReader(said.append, hung_s=hung_s, pause_s=pause_s))
         return made[-1]
 
     yield make

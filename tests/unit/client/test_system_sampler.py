@@ -56,7 +56,7 @@ def start(root: Path, run: str, interval_s: float = 10.0, **fields: Any) -> Writ
 
 def measured(root: Path) -> dict[str, list[int]]:
     """By run: the steps of its rows of system metrics."""
-    found = {}
+    found: dict[str, list[int]] = {}
     for folder in spools_in(root):
         meta = load_meta(folder)
         if meta.rank >= SYSTEM_RANK:
@@ -95,6 +95,7 @@ def test_many_runs_cost_no_more_than_a_few(tmp_path: Path, sampler_of: Samplers)
     sampler = sampler_of()
     sampler._look()
     now = time.monotonic() + 1
+    rows = measured(tmp_path)
     for turn in range(1, 8):
         pause_s = sampler._round(now)
         rows = measured(tmp_path)
@@ -281,3 +282,26 @@ def test_settings(
     assert found.system_interval_s == interval_s
     assert Settings(x_stats_sampling_interval=7).system_interval_s == 7.0
     assert wish(0.0)["interval_s"] == MIN_INTERVAL_S
+
+
+def test_a_run_that_cannot_be_measured_keeps_no_other_from_it(
+    tmp_path: Path, sampler_of: Samplers, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    bad, good = start(tmp_path, "bad"), start(tmp_path, "good")
+    sampler = sampler_of()
+    sampler._look()
+    real = sampler._write
+
+    def write(each: Any, *rest: Any) -> None:
+        if each.run.place.run == "bad":
+            raise RuntimeError("what nobody thought of")
+        real(each, *rest)
+
+    monkeypatch.setattr(sampler, "_write", write)
+    now = time.monotonic() + 1
+    sampler._round(now)
+    sampler._round(now + 10)
+    assert {run: len(steps) for run, steps in measured(tmp_path).items()} == {"good": 2}
+    assert capfd.readouterr().err.count("RuntimeError: what nobody thought of") == 1
+    bad.close()
+    good.close()
