@@ -20,7 +20,8 @@ import psutil
 from penstock.system.launch import FOLDER
 
 _RUNS = (1, 64, 1_000)
-_SETTLE_S = 5.0
+_SETTLE_S, _SETTLE_PER_RUN_S, _MAX_SERVED = 5.0, 1.5, 64
+"""Until each run that is served has its first rows."""
 _HOLD = """
 import sys, penstock
 runs = [penstock.init(project="p", id=f"r{n}", reinit="create_new", mode="offline") for n in range(int(sys.argv[1]))]
@@ -43,7 +44,7 @@ def measure(runs: int, seconds: float) -> dict[str, float]:
         assert process.stdout is not None
         process.stdout.readline()
         sampler = _sampler(Path(folder))
-        time.sleep(_SETTLE_S)
+        time.sleep(_SETTLE_S + _SETTLE_PER_RUN_S * min(runs, _MAX_SERVED))
         before = sum(sampler.cpu_times()[:2])
         time.sleep(seconds)
         cores = (sum(sampler.cpu_times()[:2]) - before) / seconds

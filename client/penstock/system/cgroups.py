@@ -46,10 +46,20 @@ class Cgroups:
     def __init__(self, proc: Path = Path("/proc")) -> None:
         self._proc = str(proc)
         self._mounts: dict[str, _Mount] | None = None
+        self._uses: dict[str, CgroupUse] = {}
+
+    def look(self) -> None:
+        """Read the files again from now on."""
+        self._uses.clear()
 
     def use_of(self, pid: int) -> CgroupUse:
         """Empty where there are no groups, or the process is gone."""
-        paths = dict(_paths(read(f"{self._proc}/{pid}/cgroup")))
+        text = read(f"{self._proc}/{pid}/cgroup")
+        if text not in self._uses:
+            self._uses[text] = self._use_of_group(dict(_paths(text)))
+        return self._uses[text]
+
+    def _use_of_group(self, paths: dict[str, str]) -> CgroupUse:
         if self._mounts is None:
             self._mounts = dict(_mounts(read(f"{self._proc}/self/mountinfo")))
         found = CgroupUse()

@@ -44,7 +44,7 @@ class Lane:
         """Append a row now. Where the disk is full it is dropped: the next one comes soon."""
         try:
             self._writer.spool()
-            step = max(self._last_step + 1, self._writer.step, self._first.age_us // 1_000_000)
+            step = max(self._last_step + 1, self._writer.step, self._age_s())
             self._writer.append_row(row, step, time.time_ns())
             self._last_step = step
             while self._notices:
@@ -53,6 +53,11 @@ class Lane:
                 )
         except (NoRoom, Unusual, OSError):
             self.dropped += 1
+
+    def _age_s(self) -> int:
+        first = self._first  # of this boot
+        age_us = boot_us() - first.started_boot_us if first.started_boot_us else first.age_us
+        return max(0, age_us) // 1_000_000
 
     def note(self, text: str) -> None:
         """Show a notice on the run's page, with the next row."""

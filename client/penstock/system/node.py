@@ -10,7 +10,7 @@ from pathlib import Path
 from penstock.system.files import names_in, number, read
 from penstock.system.measured import MIB, NodeMeasurement, Rates
 
-__all__ = ["LinuxNode", "disk_usage"]
+__all__ = ["DiskUsage", "LinuxNode"]
 
 _SECTOR_BYTES = 512
 _NOT_A_DISK = re.compile(r"(loop|ram|zram|dm-|md|sr|fd|nbd)\d*")
@@ -19,6 +19,8 @@ _MAX_DISKS = 8
 _NOT_A_NETWORK = re.compile(r"(lo|docker\d+|veth.*|br-.*|cni\d+|flannel.*|cali.*|virbr\d+.*)")
 _LIST_EVERY = 60
 """Devices are listed again after so many looks."""
+_MOUNTS_S = 60.0
+"""How often mounts are listed again."""
 _GIB = 1 << 30
 _LOCAL = frozenset(
     {
@@ -171,25 +173,36 @@ class LinuxNode:
                 found.values[f"{name}Bps"] = rates[name]
 
 
-def disk_usage(folders: Iterable[str], proc: Path = Path("/proc")) -> dict[str, float]:
-    """The usage of the local file systems that hold these folders, by mount point."""
-    mounts = _local_mounts(read(proc / "self" / "mounts"))
-    values = {}
-    for folder in folders:
-        held_by = [each for each in mounts if f"{folder}/".startswith(each.rstrip("/") + "/")]
-        point = max(held_by, key=len, default="")
-        if not mounts.get(point) or f"disk.{point}.usagePercent" in values:
-            continue
-        try:
-            found = os.statvfs(point)
-        except OSError:
-            continue
-        used = (found.f_blocks - found.f_bfree) * found.f_frsize
-        usable = used + found.f_bavail * found.f_frsize
-        if usable:
-            values[f"disk.{point}.usagePercent"] = 100.0 * used / usable
-            values[f"disk.{point}.usageGB"] = used / _GIB
-    return values
+class DiskUsage:
+    """The usage of local file systems."""
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        self._mounts_file = proc / "self" / "mounts"
+        self._mounts: dict[str, bool] = {}
+        self._read_at = -_MOUNTS_S
+
+    def of(self, folders: Iterable[str], now: float) -> dict[str, float]:
+        """Of those that hold these folders, by mount point (`now` is monotonic)."""
+        if now >= self._read_at + _MOUNTS_S:
+            self._mounts, self._read_at = _local_mounts(read(self._mounts_file)), now
+        values: dict[str, float] = {}
+        for point in {self._mount_of(folder) for folder in folders}:
+            if not self._mounts.get(point):
+                continue
+            try:
+                found = os.statvfs(point)
+            except OSError:
+                continue
+            used = (found.f_blocks - found.f_bfree) * found.f_frsize
+            usable = used + found.f_bavail * found.f_frsize
+            if usable:
+                values[f"disk.{point}.usagePercent"] = 100.0 * used / usable
+                values[f"disk.{point}.usageGB"] = used / _GIB
+        return values
+
+    def _mount_of(self, folder: str) -> str:
+        held_by = [each for each in self._mounts if f"{folder}/".startswith(f"{each.rstrip('/')}/")]
+        return max(held_by, key=len, default="")
 
 
 def _local_mounts(text: str) -> dict[str, bool]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 import psutil
 
 from penstock.system.measured import MIB, NodeMeasurement, Rates
 
-__all__ = ["PortableNode", "portable_disk_usage"]
+__all__ = ["PortableNode"]
 
 
 class PortableNode:
@@ -34,6 +33,9 @@ class PortableNode:
         if swap.total:
             found.values["swap.used_percent"] = float(swap.percent)
         counters = {}
+        usage = psutil.disk_usage("/")
+        found.values["disk./.usagePercent"] = float(usage.percent)
+        found.values["disk./.usageGB"] = usage.used / 1024 / MIB
         if network := psutil.net_io_counters():
             counters["network.sent"] = float(network.bytes_sent)
             counters["network.recv"] = float(network.bytes_recv)
@@ -44,12 +46,3 @@ class PortableNode:
         rates = self._rates.of(counters, now)
         found.values.update({f"{name}Bps": rate for name, rate in rates.items()})
         return found
-
-
-def portable_disk_usage(folders: Iterable[str]) -> dict[str, float]:
-    """The usage of the file system at /."""
-    usage = psutil.disk_usage("/")
-    return {
-        "disk./.usagePercent": float(usage.percent),
-        "disk./.usageGB": usage.used / 1024 / MIB,
-    }

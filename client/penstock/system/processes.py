@@ -47,6 +47,7 @@ class ProcessTrees:
         self._parents: dict[int, int] = {}
         self._children: dict[int, list[int]] = {}
         self._pss_at: dict[int, float] = {}
+        self._uses: dict[int, TreeUse] = {}
 
     def look(self) -> None:
         """Find the processes that came and went. Only new ones are read: a process seldom changes its parent."""
@@ -61,10 +62,16 @@ class ProcessTrees:
         for pid, parent in self._parents.items():
             children.setdefault(parent, []).append(pid)
         self._children = children
+        self._uses.clear()
         self._pss_at = {pid: at for pid, at in self._pss_at.items() if pid in found}
 
     def use_of(self, pid: int) -> TreeUse:
-        """The use of a process and of all below it."""
+        """The use of a process and of all below it; the same until the next `look`."""
+        if pid not in self._uses:
+            self._uses[pid] = self._use_of(pid)
+        return self._uses[pid]
+
+    def _use_of(self, pid: int) -> TreeUse:
         use = TreeUse()
         waiting = [pid]
         while waiting and len(use.pids) < _MAX_PROCESSES:

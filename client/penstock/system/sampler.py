@@ -2,7 +2,7 @@
 
 However many runs there are, the cost is bounded: a round writes at most ten rows, those that have waited
 longest, 64 runs at a time have system metrics at all, and a run whose processes do nothing gets a row six times
-less often.
+less often, or sixty times on a node with more than ten runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from penstock.system.lane import Lane
 from penstock.system.launch import FOLDER
 from penstock.system.measured import NodeMeasurement
 from penstock.system.membership import Membership, RunOnNode, RunPlace
-from penstock.system.node import LinuxNode, disk_usage
+from penstock.system.node import DiskUsage, LinuxNode
 from penstock.system.processes import ProcessTrees, TreeUse
 from penstock.system.rows import (
     PREFIX,
@@ -47,6 +47,8 @@ _FRESH_S = 0.4
 _FIRST_S = 0.5
 """After a run was found, the first row: what is measured needs two looks."""
 _RESTS_BELOW_CORES, _REST_FACTOR = 0.02, 6.0
+_MAX_RESTS = 10
+"""On a node with more than `_MAX_ROWS` runs, one at rest gets a row so many looks at it apart."""
 _MAX_COMPLAINTS = 20
 _LAST_ROW_S = 1.0
 """A run that ends within this time of its last row gets no other."""
@@ -59,12 +61,14 @@ class _Node(Protocol):
 class _Sampled:
     """One run as it is sampled."""
 
-    def __init__(self, root: Path, run: RunOnNode) -> None:
+    def __init__(self, run: RunOnNode) -> None:
         self.run = run
-        self.lane = Lane(root, run)
+        self.lane: Lane | None = None
         self.baseline = Baseline()
         self.due_at = 0.0
         self.wrote_at = 0.0
+        self.rests = 0
+        """How often in a row its processes did nothing."""
         self.cpu: tuple[float, float] | None = None
         """CPU seconds of its processes, and when."""
 
@@ -81,6 +85,7 @@ class Sampler:
         self._node.measure(time.monotonic())
         self._trees = ProcessTrees()
         self._cgroups = Cgroups()
+        self._disks = DiskUsage()
         self._gpus = GpuReader(self._note_gpus) if has_gpus() else None
         self._sampled: dict[RunPlace, _Sampled] = {}
         self._problems: list[str] = []
@@ -114,7 +119,8 @@ class Sampler:
             if self._bell.wait(max(0.01, wake_at - now)):
                 look_at = min(look_at, self._listen(time.monotonic()))
         for sampled in self._sampled.values():
-            sampled.lane.close()
+            if sampled.lane is not None:
+                sampled.lane.close()
         if self._gpus is not None:
             self._gpus.close()
         self._bell.close()
@@ -138,22 +144,20 @@ class Sampler:
             and now - each.wrote_at >= _LAST_ROW_S
         ]
         if over:
-            self._write_rows(over, now)
+            self._write_rows(over, now, is_last=True)
         return now + _MIN_ROUND_S
 
     def _look(self) -> None:
         for run in self._membership.look():
-            if (sampled := self._sampled.pop(run.place, None)) is not None:
+            if (sampled := self._sampled.pop(run.place, None)) is not None and sampled.lane:
                 sampled.lane.close()
         found = [run for run in self._membership.runs.values() if run.place not in self._sampled]
         if found:
             self._trees.look()
         now = time.monotonic()
         for run in found:
-            new = self._sampled[run.place] = _Sampled(self.root, run)
+            new = self._sampled[run.place] = _Sampled(run)
             new.due_at = now + _FIRST_S
-            for problem in self._problems:
-                new.lane.note(problem)
             if len(self._sampled) <= _MAX_RUNS:
                 self._values_of_processes(new, now)
 
@@ -170,13 +174,14 @@ class Sampler:
             return _MIN_ROUND_S
         return min(each.run.interval_s for each in due)
 
-    def _write_rows(self, due: list[_Sampled], now: float) -> None:
+    def _write_rows(self, due: list[_Sampled], now: float, *, is_last: bool = False) -> None:
         self._trees.look()
+        self._cgroups.look()
         node, gpus = self._measure(now)
         for each in due[:_MAX_ROWS]:
             each.due_at = now + each.run.interval_s
             with self._seam():
-                self._write(each, node, gpus, now)
+                self._write(each, node, gpus, now, is_last=is_last)
 
     def _measure(self, now: float) -> tuple[NodeMeasurement, list[dict[str, Any]]]:
         """Of the node, which several rounds in a row share."""
@@ -187,7 +192,13 @@ class Sampler:
         return self._measured[1], self._measured[2]
 
     def _write(
-        self, each: _Sampled, node: NodeMeasurement, gpus: list[dict[str, Any]], now: float
+        self,
+        each: _Sampled,
+        node: NodeMeasurement,
+        gpus: list[dict[str, Any]],
+        now: float,
+        *,
+        is_last: bool,
     ) -> None:
         if not each.run.members:
             return
@@ -200,14 +211,23 @@ class Sampler:
             **memory_values(limited(node, use), sum(tree.rss_bytes for tree in trees)),
             **values,
             **self._pss(trees, now),
-            **disk_usage(self._folders(first)),
+            **self._disks.of(self._folders(first), now),
             **gpu_values(gpus, pids),
         }
-        each.lane.append({f"{PREFIX}{key}": value for key, value in row.items()})
         is_at_rest = self._rests(each, sum(tree.cpu_s for tree in trees), now)
         is_at_rest = is_at_rest and not any(key.startswith("gpu.process.") for key in row)
-        each.wrote_at = now
+        each.rests = each.rests + 1 if is_at_rest else 0
         each.due_at = now + each.run.interval_s * (_REST_FACTOR if is_at_rest else 1.0)
+        if is_last or len(self._sampled) <= _MAX_ROWS or each.rests % _MAX_RESTS <= 1:
+            self._lane_of(each).append({f"{PREFIX}{key}": value for key, value in row.items()})
+            each.wrote_at = now
+
+    def _lane_of(self, each: _Sampled) -> Lane:
+        if each.lane is None:
+            each.lane = Lane(self.root, each.run)
+            for problem in self._problems:
+                each.lane.note(problem)
+        return each.lane
 
     def _values_of_processes(
         self, each: _Sampled, now: float
@@ -255,7 +275,8 @@ class Sampler:
         text = f"GPUs are not measured: {problem}"
         self._problems.append(text)
         for each in self._sampled.values():
-            each.lane.note(text)
+            if each.lane is not None:
+                each.lane.note(text)
 
 
 def _node() -> _Node:

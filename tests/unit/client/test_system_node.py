@@ -14,7 +14,7 @@ import pytest
 from penstock.system.cgroups import Cgroups, CgroupUse
 from penstock.system.files import number, read
 from penstock.system.measured import NodeMeasurement, Rates
-from penstock.system.node import LinuxNode, disk_usage
+from penstock.system.node import DiskUsage, LinuxNode
 from penstock.system.processes import ProcessTrees, TreeUse
 from penstock.system.rows import Baseline, gpu_values, limited, memory_values, tree_values
 
@@ -119,7 +119,7 @@ def test_disk_usage(tmp_path: Path) -> None:
     )
     write(tmp_path, {"proc/self/mounts": mounts})
     folders = ["/", "/no/such/folder", str(tmp_path / "nfs" / "data"), str(tmp_path)]
-    found = disk_usage(folders, tmp_path / "proc")
+    found = DiskUsage(tmp_path / "proc").of(folders, 5.0)
     # A file server that is gone would not answer: it is not asked.
     assert {key.rpartition(".")[0] for key in found} == {"disk./", f"disk.{tmp_path}"}
     assert 0 < found["disk./.usagePercent"] <= 100

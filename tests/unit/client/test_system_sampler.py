@@ -131,6 +131,25 @@ def test_a_run_at_rest_gets_fewer_rows(
     writer.close()
 
 
+def test_many_runs_at_rest_cost_next_to_nothing(tmp_path: Path, sampler_of: Samplers) -> None:
+    """Twelve runs for 22 minutes: a row each at the start, one when they come to rest, and then every ten minutes."""
+    writers = [start(tmp_path, f"r{number}") for number in range(12)]
+    sampler = sampler_of()
+    sampler._look()
+    now = time.monotonic() + 1
+    for _ in range(22 * 60):
+        sampler._round(now)
+        now += 1.0
+    counts = {len(steps) for steps in measured(tmp_path).values()}
+    assert counts <= {4, 5, 6}
+    sampler._bell.heard = f"end {writers[0].id}\n".encode()
+    before = len(measured(tmp_path)["r0"])
+    sampler._listen(now)
+    assert len(measured(tmp_path)["r0"]) == before + 1
+    for each in writers:
+        each.close()
+
+
 def test_who_is_served(tmp_path: Path) -> None:
     """Not those in other containers, of other jobs or versions, before a reboot, that did not ask, or that ended."""
     others: list[dict[str, Any]] = [
@@ -170,6 +189,7 @@ def test_the_next_sampler_goes_on(tmp_path: Path, sampler_of: Samplers) -> None:
     first._look()
     first._round(time.monotonic() + 1)
     for sampled in first._sampled.values():  # as if it was killed: its lock goes
+        assert sampled.lane is not None
         sampled.lane._writer.spool().abandon()
         sampled.lane._writer._spool = None
     lower = start(tmp_path, "r", rank=0)
@@ -220,6 +240,7 @@ def test_a_full_disk(tmp_path: Path, sampler_of: Samplers, monkeypatch: pytest.M
     monkeypatch.setattr("penstock.spool.spool_folder._free_bytes", lambda folder: 0)
     sampler._round(time.monotonic() + 1)
     [sampled] = sampler._sampled.values()
+    assert sampled.lane is not None
     assert sampled.lane.dropped == 1
     monkeypatch.undo()
     time.sleep(0.3)  # the spool asks for room no more often
@@ -292,10 +313,10 @@ def test_a_run_that_cannot_be_measured_keeps_no_other_from_it(
     sampler._look()
     real = sampler._write
 
-    def write(each: Any, *rest: Any) -> None:
+    def write(each: Any, *rest: Any, **more: Any) -> None:
         if each.run.place.run == "bad":
             raise RuntimeError("what nobody thought of")
-        real(each, *rest)
+        real(each, *rest, **more)
 
     monkeypatch.setattr(sampler, "_write", write)
     now = time.monotonic() + 1
