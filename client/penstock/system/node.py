@@ -225,7 +225,7 @@ def _cpu_times(text: str) -> Iterator[tuple[str, list[int]]]:
 
 
 def _busy(shares: list[float]) -> float:
-    return sum(shares) - shares[3] - shares[4]
+    return min(100.0, max(0.0, sum(shares) - shares[3] - shares[4]))
 
 
 def _tcp_retransmits(text: str) -> float | None:

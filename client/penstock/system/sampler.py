@@ -40,6 +40,7 @@ __all__ = ["Sampler"]
 _MAX_RUNS, _MAX_ROWS = 64, 10
 """Runs with system metrics at a time, and rows in a round."""
 _LOOK_S, _LOOK_PER_WRITER_S = 2.0, 0.02
+_HURRIED_LOOK_S = 0.2
 _MIN_ROUND_S, _MAX_WAIT_S = 0.5, 5.0
 _SLACK = 0.25
 """A row may be this fraction of its interval early, so that runs share a round."""
@@ -100,14 +101,17 @@ class Sampler:
 
     def run(self) -> None:
         """Sample until no run wants it for `idle_exit_s`, or `leave` was called."""
-        look_at = round_at = 0.0
+        look_at = hurried_look_at = round_at = 0.0
         worked_at = time.monotonic()
         while not self._asked_to_leave:
             now = time.monotonic()
             if now >= look_at:
                 with self._seam():
                     self._look()
-                look_at = now + max(_LOOK_S, self._membership.writers * _LOOK_PER_WRITER_S)
+                pause_s = self._membership.writers * _LOOK_PER_WRITER_S
+                look_at = now + max(_LOOK_S, pause_s)
+                # A process may open a thousand runs, and ring for each.
+                hurried_look_at = now + max(_HURRIED_LOOK_S, pause_s / 4)
             if now >= round_at:
                 round_at = now + self._round(now)
             if self._sampled:
@@ -117,7 +121,8 @@ class Sampler:
             due_at = min((each.due_at for each in self._served()), default=look_at)
             wake_at = min(max(due_at, round_at), look_at, now + _MAX_WAIT_S)
             if self._bell.wait(max(0.01, wake_at - now)):
-                look_at = min(look_at, self._listen(time.monotonic()))
+                heard_at = self._listen(time.monotonic())
+                look_at = min(look_at, max(heard_at, hurried_look_at))
         for sampled in self._sampled.values():
             if sampled.lane is not None:
                 sampled.lane.close()
