@@ -62,6 +62,7 @@ class Training:
             "PENSTOCK_API_KEY": api_key,
             "PENSTOCK_DIR": str(root),
             "PENSTOCK_SILENT": "1",
+            "PENSTOCK_SYSTEM_METRICS": "off",
             "XDG_CONFIG_HOME": str(folder / "config"),
         }
 

@@ -50,13 +50,20 @@ _VARIABLES = {
     "host_name": ("PENSTOCK_HOST_NAME", "WANDB_HOST"),
     "label": ("PENSTOCK_LABEL", "WANDB_X_LABEL", "WANDB__LABEL"),
     "primary": ("PENSTOCK_PRIMARY", "WANDB_X_PRIMARY", "WANDB__PRIMARY"),
-}
+    "system_metrics": ("PENSTOCK_SYSTEM_METRICS",),
+    "x_disable_stats": ("WANDB_X_DISABLE_STATS", "WANDB__DISABLE_STATS"),
+    "system_interval_s": (
+        "PENSTOCK_SYSTEM_INTERVAL_S", "WANDB_X_STATS_SAMPLING_INTERVAL",
+        "WANDB__STATS_SAMPLING_INTERVAL",
+    ),
+}  # fmt: skip
 _OTHER_NAMES = {
     **{f"run_{name}": name for name in RUN_SETTINGS},
     "finish_timeout": "finish_timeout_s",
     "host": "host_name",
     "x_label": "label",
     "x_primary": "primary",
+    "x_stats_sampling_interval": "system_interval_s",
     "id": "run_id",
     "sweep": "sweep_id",
 }
@@ -125,6 +132,12 @@ class Settings:
     http_proxy: str | None = None
     https_proxy: str | None = None
     """Instead of the variables of these names."""
+    system_metrics: bool = True
+    """Whether this machine's CPU, memory, disks, network and GPUs are recorded with the run."""
+    system_interval_s: float = 10.0
+    """Between two measurements, 0.5 to 3,600."""
+    x_disable_stats: bool = False
+    """W&B's name for the opposite of `system_metrics`."""
     rank: int = 0
     join: bool = True
     """Whether the processes that a launcher (torchrun, srun, mpirun …) starts log to one run, each under its

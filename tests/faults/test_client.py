@@ -84,6 +84,7 @@ class Host:
             "PENSTOCK_PROJECT": self.project,
             "PENSTOCK_RUN_ID": "r",
             "PENSTOCK_FAILPOINTS": str(self.failpoints),
+            "PENSTOCK_SYSTEM_METRICS": "off",
             "XDG_CONFIG_HOME": str(path / "config"),
             "NOTES": str(self.notes),
         }

@@ -38,6 +38,7 @@ def detached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, str
         "XDG_CONFIG_HOME": str(folder / "config"),
         "PENSTOCK_DIR": str(folder / "spool"),
         "PENSTOCK_DATA": str(folder / "data"),
+        "PENSTOCK_SYSTEM_METRICS": "off",
         "PENSTOCK_LOG_LEVEL": "DEBUG",
     }
     ready = folder / "ready.json"

@@ -126,6 +126,7 @@ def start_idle(stack: Stack, root: Path, run: str) -> subprocess.Popen[bytes]:
         "PENSTOCK_API_KEY": stack.api_key,
         "PENSTOCK_DIR": str(root),
         "PENSTOCK_SILENT": "1",
+        "PENSTOCK_SYSTEM_METRICS": "off",
         "XDG_CONFIG_HOME": str(root / "config"),
     }
     command = [sys.executable, "-c", IDLE.format(project=PROJECT), run]

@@ -26,6 +26,7 @@ class Scripts:
             "PENSTOCK_DIR": str(root),
             "PENSTOCK_BASE_URL": url,
             "PENSTOCK_API_KEY": "good",
+            "PENSTOCK_SYSTEM_METRICS": "off",
             "XDG_CONFIG_HOME": str(root / "config"),
         }
 

@@ -49,6 +49,7 @@ class Visitor:
             "PENSTOCK_BASE_URL": self.url,
             "PENSTOCK_API_KEY": self.api_key,
             "PENSTOCK_DIR": str(self.folder / "spool"),
+            "PENSTOCK_SYSTEM_METRICS": "off",
             "XDG_CONFIG_HOME": str(self.folder / "config"),
         }
         if self.ca_file is not None:

@@ -94,6 +94,7 @@ def start_up(
         **{k: v for k, v in os.environ.items() if not k.startswith(("PENSTOCK_", "WANDB_"))},
         "XDG_CONFIG_HOME": str(folder / "config"),
         "PENSTOCK_DIR": str(folder / "spool"),
+        "PENSTOCK_SYSTEM_METRICS": "off",
     }
     command = [
         str(python), "-m", "penstock.cli", "up", "--port", str(port),

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from penstock.runs.system_metrics import observe_system
+
 if TYPE_CHECKING:
     from penstock.runs.run import Run
 
@@ -25,7 +27,9 @@ class Observer(Protocol):
         """Called in a forked child: let go of what belongs to the parent."""
 
 
-_KINDS: tuple[tuple[str, Callable[[Run], Observer | None]], ...] = ()
+_KINDS: tuple[tuple[str, Callable[[Run], Observer | None]], ...] = (
+    ("system metrics", observe_system),
+)
 """By name: attaches an observer, or returns None if there is nothing to observe."""
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from penstock import __version__
 from penstock.ids import new_writer_id
@@ -18,6 +19,7 @@ from penstock.settings import Settings
 from penstock.spool.meta import Meta, boot_id, boot_us, load_meta, pid_namespace
 from penstock.spool.segment import NO_SEGMENT
 from penstock.spool.spool_folder import Spool, SpoolOptions, is_disk_full
+from penstock.system.wish import wish
 
 __all__ = ["NewWriter", "say_what_is_missing"]
 
@@ -73,7 +75,14 @@ class NewWriter:
             started_boot_us=boot_us(),
             start=self.start.kind,
             start_step=self.start.step,
+            system=self._wish(),
         )
+
+    def _wish(self) -> dict[str, Any]:
+        """Of system metrics: processes that join a writer are in its process tree."""
+        settings = self.settings
+        is_wanted = settings.system_metrics and not settings.x_disable_stats and not self.parent
+        return wish(settings.system_interval_s) if is_wanted else {}
 
     def _parents_key(self, root: Path) -> str:
         """A process that was handed a run gets the key from the folder with the data."""

@@ -15,7 +15,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,9 @@ class SpoolOptions:
 
     limit_bytes: int = 2 << 30
     on_full: str = "drop"
+    is_mapped: bool = True
+    """Whether segments are allocated and mapped ahead, where the file system can: fast, but not worth its
+    memory for a row now and then."""
 
 
 class Spool:
@@ -60,15 +63,17 @@ class Spool:
         meta: Meta,
         options: SpoolOptions,
         look: Callable[[Path], None] = lambda folder: None,
+        siblings: Iterable[Path] | None = None,
     ) -> None:
         """Creates the folder, or continues a sibling's, and creates its own first segment; raises
         OSError if that fails.
 
-        `look` is called with the folder about once a second, by the keeper's thread.
+        `look` is called with the folder about once a second, by the keeper's thread. `siblings`: the only
+        folders to look for one in, if they are known.
         """
         self.root = root
         self.options = options
-        self._mapped = not is_network(root)
+        self._mapped = options.is_mapped and not is_network(root)
         self._look = look
         self._size = FIRST_SEGMENT_BYTES
         # Small compared to the limit: segments being filled cannot be released to make space.
@@ -82,7 +87,7 @@ class Spool:
         self._making = threading.Lock()
         self._closed = False
         self._touch_at = 0.0
-        left = take_left(root, meta)
+        left = take_left(root, meta, siblings)
         if left is None:
             self.folder, self._sequence, self.next_step = root / meta.writer, 0, 0
             self.folder.mkdir(mode=0o700)
