@@ -21,6 +21,9 @@ from _pytest.nodeid import coerce_node_id
 # for each other.
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
+# Tests count writers and processes, and read what is printed: only those about it have it recorded.
+os.environ |= {"PENSTOCK_CONSOLE": "off", "PENSTOCK_FACTS": "off"}
+
 _ALL_HEAVY = re.compile(
     r"^pytestmark = (?:(?!\n\n).)*(?:\bheavy\b|\bSMOKE$)", re.MULTILINE | re.DOTALL
 )

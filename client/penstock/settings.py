@@ -39,6 +39,9 @@ _VARIABLES = {
     "finish_timeout_s": ("PENSTOCK_FINISH_TIMEOUT_S",),
     "ca_file": ("PENSTOCK_CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     "host_name": ("PENSTOCK_HOST_NAME",),
+    "console": ("PENSTOCK_CONSOLE", "WANDB_CONSOLE"),
+    "facts": ("PENSTOCK_FACTS",),
+    "save_code": ("PENSTOCK_SAVE_CODE", "WANDB_SAVE_CODE"),
 }
 _OTHER_NAMES = {
     **{f"run_{name}": name for name in RUN_SETTINGS},
@@ -96,6 +99,14 @@ class Settings:
     host_name: str = ""
     """This machine's name, shown with its runs; on a network file system also the name of its folder.
     Default: the host name, which in a container is the pod's and changes with every pod."""
+    console: str = "auto"
+    """What is recorded of the output: redirect (all of the process and its children), wrap (what Python's
+    print writes), off, or auto (wrap in notebooks, otherwise redirect)."""
+    facts: tuple[str, ...] = ("machine", "packages", "git")
+    """What is recorded of a run's surroundings: machine (also command and launcher), packages, git (also what
+    differs from the commit), or off."""
+    save_code: bool = False
+    """Keep the main script with the run."""
     rank: int = 0
     primary: bool | None = None
     """Whether this process determines the run's state; default: yes, unless it joined another

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.notices import NOTICES
+from penstock.runs.tapped import tap_into
 
 if TYPE_CHECKING:
     from penstock.runs.run import Run
@@ -27,7 +28,7 @@ class Observer(Protocol):
         """Called in a forked child: let go of what belongs to the parent."""
 
 
-_KINDS: tuple[tuple[str, Callable[[Run], Observer | None]], ...] = ()
+_KINDS: tuple[tuple[str, Callable[[Run], Observer | None]], ...] = (("console output", tap_into),)
 """By name: attaches an observer, or returns None if there is nothing to observe."""
 
 

@@ -24,7 +24,9 @@ __all__ = ["current", "finish", "init", "on_change", "run_of"]
 _runs: list[Run] = []
 _current: Run | None = None
 _listeners: list[Callable[[Run | None], None]] = []
-_OTHER_ARGUMENTS = frozenset({"run_id", *(f"run_{name}" for name in RUN_SETTINGS), *RUN_SETTINGS})
+_OTHER_ARGUMENTS = frozenset(
+    {"run_id", "save_code", *(f"run_{name}" for name in RUN_SETTINGS), *RUN_SETTINGS}
+)
 """Former W&B names of arguments, and fields of the run that are no arguments of their own."""
 
 
