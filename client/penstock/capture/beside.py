@@ -111,6 +111,8 @@ class Beside:
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
                 self._hear(line.decode(errors="replace"))
+        with contextlib.suppress(OSError):
+            os.close(self._answer_end)
         self._lose()
 
     def _hear(self, line: str) -> None:

@@ -14,7 +14,15 @@ import termios
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Redirected", "Wrapped", "copy_window_size", "flush_all", "redirected", "wrapped"]
+__all__ = [
+    "Redirected",
+    "Wrapped",
+    "copy_window_size",
+    "flush_all",
+    "flush_python",
+    "redirected",
+    "wrapped",
+]
 
 _PIPE_BYTES = 1 << 20
 """So much can be printed while the process beside starts, or is slow."""
@@ -151,11 +159,16 @@ def copy_window_size(original: int, terminal: int) -> bytes:
     return size
 
 
-def flush_all() -> None:
-    """What is still in the buffers of Python and of C goes to the descriptors."""
+def flush_python() -> None:
+    """What is still in Python's buffers goes to the descriptors."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # closed, or somebody's own object
             stream.flush()
+
+
+def flush_all() -> None:
+    """The same, and the buffers of the C library."""
+    flush_python()
     with contextlib.suppress(Exception):  # a C library without these names
         import ctypes  # noqa: PLC0415  (slow to import, needed at the end only)
 

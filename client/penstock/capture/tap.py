@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from penstock.capture.beside import Beside
-from penstock.capture.streams import Redirected, Wrapped, flush_all, redirected, wrapped
+from penstock.capture.streams import (
+    Redirected,
+    Wrapped,
+    flush_all,
+    flush_python,
+    redirected,
+    wrapped,
+)
 from penstock.notices import NOTICES
 
 __all__ = ["MOST_RUNS", "TAP", "Tap"]
@@ -89,6 +96,7 @@ class Tap:
 def _streams(console: str) -> Sequence[Redirected | Wrapped]:
     """Raises OSError."""
     if console == "redirect":
+        flush_python()  # printed before the run
         return redirected()
     return wrapped() if console == "wrap" else []
 
