@@ -84,10 +84,11 @@ def _next_line(folder: Path) -> int | None:
     from penstock.link import Link  # noqa: PLC0415
 
     meta = load_meta(folder)
-    names = (meta.entity or "-", meta.project, meta.run)
-    path = "/v1/runs/" + "/".join(quote(name, safe="") for name in names)
     link = Link(meta.base_url, meta.ca_file, meta.proxies, timeout_s=_LINK_S)
     try:
+        entity = meta.entity or str(link.call("GET", "/v1/viewer", meta.api_key)["entity"])
+        names = (entity, meta.project, meta.run)
+        path = "/v1/runs/" + "/".join(quote(name, safe="") for name in names)
         found = link.call("GET", f"{path}/console?end=last&limit=1", meta.api_key)
         return max((int(line["line"]) + 1 for line in found["lines"]), default=0)
     except (Rejected, Transient, KeyError, TypeError, ValueError):
