@@ -1,7 +1,7 @@
 """What a run records by itself, besides what is logged: one observer for each kind.
 
 Every process that starts a run, or takes part in one as a rank, attaches them once; a forked child or a process
-that was handed a run attaches none. An observer never raises and never makes the training wait.
+that was handed a run attaches none. An observer never raises and never makes the script wait.
 """
 
 from __future__ import annotations
