@@ -19,6 +19,7 @@ __all__ = ["Converted", "converted"]
 
 MODES = ("online", "offline", "disabled", "shared")
 _MODE_NAMES = {"dryrun": "offline", "run": "online", "": "online"}
+FACTS = ("machine", "packages", "git")
 _RESUMES = ("allow", "must", "never", "auto")
 _REINITS = ("return_previous", "finish_previous", "create_new")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -114,6 +115,27 @@ def _moment(name: str, value: Any) -> str:
     return text
 
 
+def _console(name: str, value: Any) -> str:
+    text = str(value).strip().lower()
+    # The official client has several ways to wrap.
+    text = "wrap" if text.startswith("wrap") else text
+    return _choice("auto", "redirect", "wrap", "off")(name, text)
+
+
+def _facts(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return FACTS if value else ()
+    given = value.split(",") if isinstance(value, str) else value
+    chosen = {text for each in given if (text := str(each).strip().lower())}
+    if chosen <= {*_NO, "none"}:
+        return ()
+    if not chosen.isdisjoint((*_YES, "all")):
+        return FACTS
+    for each in chosen:
+        _choice(*FACTS, "off")(name, each)
+    return tuple(each for each in FACTS if each in chosen)
+
+
 def _bool(name: str, value: Any) -> bool:
     if isinstance(value, (bool, int)):
         return bool(value)
@@ -194,6 +216,9 @@ _CONVERSIONS: dict[str, _Conversion] = {
     "x_disable_stats": _bool,
     "system_interval_s": _seconds,
     "primary": _bool,
+    "console": _console,
+    "facts": _facts,
+    "save_code": _bool,
     "rank": _rank,
     "spool_limit_bytes": _size,
     "finish_timeout_s": _seconds,

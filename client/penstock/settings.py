@@ -56,6 +56,9 @@ _VARIABLES = {
         "PENSTOCK_SYSTEM_INTERVAL_S", "WANDB_X_STATS_SAMPLING_INTERVAL",
         "WANDB__STATS_SAMPLING_INTERVAL",
     ),
+    "console": ("PENSTOCK_CONSOLE", "WANDB_CONSOLE"),
+    "facts": ("PENSTOCK_FACTS",),
+    "save_code": ("PENSTOCK_SAVE_CODE", "WANDB_SAVE_CODE"),
 }  # fmt: skip
 _OTHER_NAMES = {
     **{f"run_{name}": name for name in RUN_SETTINGS},
@@ -138,6 +141,14 @@ class Settings:
     """Between two measurements, 0.5 to 3,600."""
     x_disable_stats: bool = False
     """W&B's name for the opposite of `system_metrics`."""
+    console: str = "auto"
+    """What is recorded of the output: redirect (all of the process and its children), wrap (what Python's
+    print writes), off, or auto (wrap in notebooks, otherwise redirect)."""
+    facts: tuple[str, ...] = ("machine", "packages", "git")
+    """What is recorded of a run's surroundings: machine (also command and launcher), packages, git (also what
+    differs from the commit), or off."""
+    save_code: bool = False
+    """Keep the main script with the run."""
     rank: int = 0
     join: bool = True
     """Whether the processes that a launcher (torchrun, srun, mpirun …) starts log to one run, each under its

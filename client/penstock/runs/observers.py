@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.runs.system_metrics import observe_system
+from penstock.runs.tapped import tap_into
 
 if TYPE_CHECKING:
     from penstock.runs.run import Run
@@ -28,6 +29,7 @@ class Observer(Protocol):
 
 
 _KINDS: tuple[tuple[str, Callable[[Run], Observer | None]], ...] = (
+    ("console output", tap_into),
     ("system metrics", observe_system),
 )
 """By name: attaches an observer, or returns None if there is nothing to observe."""

@@ -31,7 +31,9 @@ _runs: list[Run] = []
 _current: Run | None = None
 _defaults: dict[str, Any] = {}
 _listeners: list[Callable[[Run | None], None]] = []
-_OTHER_ARGUMENTS = frozenset({"run_id", *(f"run_{name}" for name in RUN_SETTINGS), *RUN_SETTINGS})
+_OTHER_ARGUMENTS = frozenset(
+    {"run_id", "save_code", *(f"run_{name}" for name in RUN_SETTINGS), *RUN_SETTINGS}
+)
 """Former W&B names of arguments, and fields of the run that are no arguments of their own."""
 
 
