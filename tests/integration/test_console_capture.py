@@ -201,10 +201,11 @@ for method in ("fork", "spawn"):
     process = multiprocessing.get_context(method).Process(target=print, args=(f"from {{method}}",))
     process.start()
     process.join()
-if os.fork() == 0:
+child = os.fork()
+if child == 0:
     work("os.fork")
     os._exit(0)
-os.wait()
+os.waitpid(child, 0)
 print("end")
 """)
     printing.wait_for("end")
@@ -344,6 +345,43 @@ def test_secrets_are_not_recorded(printing: Printing) -> None:
     assert not any(
         secret.encode() in raw for each in printing.ledger.arrivals.values() for raw in each
     )
+
+
+@pytest.mark.heavy
+@pytest.mark.smoke
+def test_a_forked_child_with_a_run_of_its_own(printing: Printing) -> None:
+    """What it prints is in its own run, and in its parent's, whose output it inherited."""
+    done = printing.run(f"""{BEGIN}
+child = os.fork()
+if child == 0:
+    with penstock.init(project="p", id="child"):
+        print("in the child", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print("in the parent")
+""")
+    printing.wait_for("in the parent")
+    wait_until(lambda: printing.texts("child") == ["in the child"])
+    assert printing.texts("r") == ["in the child", "in the parent"]
+    assert done.stdout.splitlines() == ["in the child", "in the parent"]
+
+
+def test_wrapping_leaves_what_others_have_wrapped(printing: Printing) -> None:
+    done = printing.run(
+        """
+import sys, penstock
+own = sys.stdout.write
+first = lambda text: own(text.upper())
+sys.stdout.write = first
+with penstock.init(project="p", id="r"):
+    print("a")
+    assert sys.stdout.write is not first
+assert sys.stdout.write is first
+""",
+        PENSTOCK_CONSOLE="wrap",
+    )
+    assert done.stdout == "A\n"
+    printing.wait_for("a")
 
 
 @pytest.mark.parametrize("way", ["wrap", "off"])

@@ -32,7 +32,7 @@ class Beside:
     def __init__(self, streams: Sequence[Redirected | Wrapped], folder: Path) -> None:
         """`folder` is a spool's, where its last words go. Raises OSError; streams are then as before."""
         self._streams = streams
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may finish a run
         self._answers: dict[int, threading.Event] = {}
         self._asked = 0
         self._is_ready = self._is_leaving = self._is_gone = False

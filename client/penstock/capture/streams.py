@@ -80,9 +80,12 @@ class Wrapped:
         self.name, self.read_end = name, read_end
         self._stream, self._write_end = stream, write_end
         self._write: Any = None
+        self._before: Any = None
+        """What somebody else has put there, such as the official client."""
 
     def begin(self) -> None:
         write = self._stream.write
+        self._before = getattr(self._stream, "__dict__", {}).get("write")
 
         def write_both(text: Any) -> Any:
             written = write(text)
@@ -97,8 +100,12 @@ class Wrapped:
 
     def restore(self) -> None:
         with contextlib.suppress(AttributeError):  # it may have been replaced
-            if self._stream.write is self._write:
+            if self._stream.write is not self._write:
+                return
+            if self._before is None:
                 del self._stream.write
+            else:
+                self._stream.write = self._before
 
     def drain(self) -> None:
         """It was printed already."""
