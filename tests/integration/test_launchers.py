@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from support.launched import HEAD, IN_SCRIPT, PLAIN, Launcher, begun, ended, ranks_of, slurm
@@ -352,7 +354,9 @@ if not run.resumed: os.kill(os.getpid(), 9)
         launcher = Launcher(scripts, tmp_path)
 
         def about(run: str) -> dict[str, Any]:
-            found: dict[str, Any] = up.get(f"/v1/runs/local/p/{run}")
+            found: dict[str, Any] = {"state": "unknown"}
+            with suppress(HTTPError):  # before its first batch
+                found = up.get(f"/v1/runs/local/p/{run}")
             return found
 
         for count in ("0", "1"):
