@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from support.launched import HEAD, IN_SCRIPT, PLAIN, Launcher, begun, ended, ranks_of, slurm
@@ -13,6 +16,7 @@ from support.ledger import Ledger
 from support.marks import SMOKE
 from support.scripts import Scripts
 from support.spools import wait_until
+from support.up import running_up
 
 
 @pytest.fixture
@@ -331,3 +335,43 @@ run.finish()
     other = begun(launcher.torchrun(PLAIN, *rendezvous))
     assert {each.run for each in other}.isdisjoint(each.run for each in said)
     assert not any(each.resumed for each in other)
+
+
+@pytest.mark.heavy
+@pytest.mark.smoke
+@pytest.mark.timeout(180)
+def test_a_server_knows_the_run_of_a_launch(tmp_path: Path) -> None:
+    """A step of two ranks that is requeued; and one in which only the last rank logs, killed the first time."""
+    last_only = f"""{HEAD}
+if rank == "0": sys.exit()
+run = begin(config={{"lr": 0.1}})
+run.log({{"a": 1.0}})
+if not run.resumed: os.kill(os.getpid(), 9)
+"""
+    with running_up(tmp_path) as up:
+        scripts = Scripts(tmp_path / "spool", up.url)
+        scripts.environment["PENSTOCK_API_KEY"] = up.api_key
+        launcher = Launcher(scripts, tmp_path)
+
+        def about(run: str) -> dict[str, Any]:
+            found: dict[str, Any] = {"state": "unknown"}
+            with suppress(HTTPError):  # before its first batch
+                found = up.get(f"/v1/runs/local/p/{run}")
+            return found
+
+        for count in ("0", "1"):
+            ranks = [slurm(rank, 2, SLURM_RESTART_COUNT=count) for rank in range(2)]
+            said = launcher.together(PLAIN, ranks)
+        run = said[0].run
+        assert [(each.resumed, each.step) for each in said] == [(True, 3)] * 2
+        wait_until(lambda: about(run)["state"] == "finished")
+        assert (about(run)["name"], about(run)["last_step"]) == (said[0].name, 5)
+
+        alone = slurm(1, 2, SLURM_STEP_ID="1")
+        (said_alone,) = begun(ended(launcher.start(last_only, **alone), -9))
+        wait_until(lambda: about(said_alone.run)["state"] == "crashed")
+        (again,) = begun(ended(launcher.start(last_only, **alone, SLURM_RESTART_COUNT="1")))
+        assert (again.run, again.resumed, again.step) == (said_alone.run, True, 1)
+        wait_until(lambda: about(again.run)["state"] == "finished")
+        assert about(again.run)["config"] == {"lr": 0.1}
+        assert about(again.run)["name"] == said_alone.name

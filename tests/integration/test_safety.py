@@ -63,12 +63,15 @@ run.log({{"b": 1.0}})
     "flags",
     [
         pytest.param(f, marks=SMOKE)
-        for f in (("-O",), ("-OO",), ("-W", "error"), ("-X", "dev"), ("-bb",))
+        for f in (("-O",), ("-OO",), ("-W", "error"), ("-X", "dev"), ("-bb",), ("-I",))
     ],
 )
 def test_flags(scripts: Scripts, ledger: Ledger, tmp_path: Path, flags: tuple[str, ...]) -> None:
     path = tmp_path / "training.py"
-    path.write_text(f"{BEGIN}\nrun.log({{'a': 1.0, 'o': object(), b'bytes': 1.0}})\nrun.finish()")
+    path.write_text(
+        f"import sys\nsys.path[:0] = {sys.path!r}\n{BEGIN}\n"
+        "run.log({'a': 1.0, 'o': object(), b'bytes': 1.0})\nrun.finish()"
+    )
     scripts.run(
         f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, *{flags!r}, {str(path)!r}]))"
     )
