@@ -219,6 +219,8 @@ _CONVERSIONS: dict[str, _Conversion] = {
     "console": _console,
     "facts": _facts,
     "save_code": _bool,
+    "disable_git": _bool,
+    "disable_code": _bool,
     "rank": _rank,
     "spool_limit_bytes": _size,
     "finish_timeout_s": _seconds,

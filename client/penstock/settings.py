@@ -58,6 +58,8 @@ _VARIABLES = {
     ),
     "console": ("PENSTOCK_CONSOLE", "WANDB_CONSOLE"),
     "facts": ("PENSTOCK_FACTS",),
+    "disable_git": ("WANDB_DISABLE_GIT",),
+    "disable_code": ("WANDB_DISABLE_CODE",),
     "save_code": ("PENSTOCK_SAVE_CODE", "WANDB_SAVE_CODE"),
 }  # fmt: skip
 _OTHER_NAMES = {
@@ -141,6 +143,9 @@ class Settings:
     """Between two measurements, 0.5 to 3,600."""
     x_disable_stats: bool = False
     """W&B's name for the opposite of `system_metrics`."""
+    disable_git: bool = False
+    disable_code: bool = False
+    """W&B's ways to leave git out of `facts`, and not to keep code whatever `save_code` says."""
     console: str = "auto"
     """What is recorded of the output: redirect (all of the process and its children), wrap (what Python's
     print writes), off, or auto (wrap in notebooks, otherwise redirect)."""

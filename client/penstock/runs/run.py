@@ -157,6 +157,18 @@ class Run(Ending, Telling):
 
         return status_of_run(self._writer.spool().folder if self._writer.has_spool else None)
 
+    def log_code(
+        self,
+        root: Any = ".",
+        name: str | None = None,
+        include_fn: Callable[..., bool] | None = None,
+        exclude_fn: Callable[..., bool] | None = None,
+    ) -> int:
+        """Keep files of source code with the run; see `penstock.runs.code.log_code`."""
+        from penstock.runs.code import log_code  # noqa: PLC0415  (rarely needed)
+
+        return log_code(self, root, name, include_fn, exclude_fn)
+
     def finish(
         self,
         exit_code: int | None = None,

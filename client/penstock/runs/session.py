@@ -31,9 +31,7 @@ _runs: list[Run] = []
 _current: Run | None = None
 _defaults: dict[str, Any] = {}
 _listeners: list[Callable[[Run | None], None]] = []
-_OTHER_ARGUMENTS = frozenset(
-    {"run_id", "save_code", *(f"run_{name}" for name in RUN_SETTINGS), *RUN_SETTINGS}
-)
+_OTHER_ARGUMENTS = frozenset({"run_id", *(f"run_{name}" for name in RUN_SETTINGS), *RUN_SETTINGS})
 """Former W&B names of arguments, and fields of the run that are no arguments of their own."""
 
 
@@ -56,6 +54,7 @@ def init(
     resume: str | bool | None = None,
     resume_from: str | None = None,
     fork_from: str | None = None,
+    save_code: bool | None = None,
     settings: Settings | Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Run:
@@ -72,7 +71,7 @@ def init(
     what to do if a run is active: "return_previous" (default), "finish_previous" (also True; default
     in notebooks), "create_new". dir: data is kept in its subfolder `penstock`. resume_from: `ID?_step=N`,
     to resume a run after an earlier step; fork_from: the same for a new run, which gets the other's
-    history up to there: this waits for the server. Entries of `penstock.config` that were set before
+    history up to there: this waits for the server. save_code: keep the main script with the run. Entries of `penstock.config` that were set before
     go to this run. Other arguments of W&B's `init` are noted once and ignored.
 
     Raises ValueError for impossible arguments, and PenstockError if the run contradicts `resume`, or if the
@@ -95,6 +94,7 @@ def init(
         "resume": resume,
         "resume_from": resume_from,
         "fork_from": fork_from,
+        "save_code": save_code,
         "reinit": reinit,
         "allow_val_change": allow_val_change,
     }

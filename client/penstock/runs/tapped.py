@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["tap_into"]
 
-_YES = ("1", "true", "yes", "on")
-
 
 def tap_into(run: Run) -> Observer | None:
     """Attach to a run; None if it records nothing of this kind. Raises OSError."""
@@ -62,10 +60,9 @@ def _wants(run: Run) -> list[str]:
     settings = run.settings
     if not run.is_primary:
         return []
-    wanted = [*settings.facts, *(["code"] if settings.save_code else [])]
-    if os.environ.get("WANDB_DISABLE_GIT", "").strip().lower() in _YES and "git" in wanted:
-        wanted.remove("git")
-    return wanted
+    wanted = [fact for fact in settings.facts if fact != "git" or not settings.disable_git]
+    keeps_code = settings.save_code and not settings.disable_code
+    return [*wanted, "code"] if keeps_code else wanted
 
 
 def _exit_reason() -> str:

@@ -76,8 +76,10 @@ RUN: Table = {
         _ARTIFACTS,
     ),
     **raises("use_artifact use_model", _ARTIFACTS),
-    **ignored("log_code", "saving code is not built yet"),
-    **ignored("write_logs", "capturing console output is not built yet"),
+    **different(
+        "log_code", "keeps files with the run and returns how many, instead of an artifact"
+    ),
+    **ignored("write_logs", "print it: console output is recorded"),
     **ignored("pin_config_keys", "the page has no pinned config keys"),
 }
 
@@ -95,14 +97,13 @@ ARGUMENTS: dict[str, Table] = {
     "init": {
         **same(
             "config config_exclude_keys config_include_keys dir entity group id job_type mode name notes "
-            "project reinit resume settings tags"
+            "project reinit resume save_code settings tags"
         ),
         **different("allow_val_change", "config values may always change, unless `strict` is set"),
         **different(
             "resume_from", "`ID?_step=N`; the config is the latest one, the summary starts empty"
         ),
         **different("fork_from", "`ID?_step=N`; waits until the server has copied the history"),
-        **ignored("save_code", "saving code is not built yet"),
         **ignored("force", "a run without a login keeps its data until there is one"),
         **ignored("tensorboard sync_tensorboard", "reading TensorBoard's files is not built yet"),
         **ignored("monitor_gym", _FRAMEWORK),

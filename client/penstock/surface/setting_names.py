@@ -27,26 +27,31 @@ SETTINGS: Table = {
     **different("http_proxy https_proxy", "instead of the variables of these names"),
     **different("x_label", "shown as the name of this machine"),
     **different("quiet", "`finish` then says only what went wrong"),
+    **different("console", "all ways to wrap are one; `auto` redirects, outside of notebooks"),
     **ignored(
-        "console console_chunk_max_bytes console_chunk_max_seconds console_multipart capture_loggers",
-        "capturing console output is " + _LATER,
+        "console_chunk_max_bytes console_chunk_max_seconds console_multipart",
+        "console output has no parts",
     ),
+    **ignored("capture_loggers", "what loggers print is recorded with the console output"),
+    **same("disable_git disable_code save_code"),
+    **ignored("code_dir", "pass the folder to `log_code`"),
     **ignored(
-        "code_dir disable_code disable_git disable_git_fork_point git_commit git_remote git_remote_url "
-        "git_root save_code",
-        "recording code and git state is " + _LATER,
+        "disable_git_fork_point git_commit git_remote git_remote_url git_root",
+        "git is asked in the working folder; `PENSTOCK_FACTS`",
     ),
     **ignored(
         "x_disable_meta x_disable_machine_info x_save_requirements", "recording these is " + _LATER
     ),
     **ignored(
-        "x_disable_stats x_stats_buffer_size x_stats_cpu_count x_stats_cpu_logical_count "
+        "x_stats_buffer_size x_stats_cpu_count x_stats_cpu_logical_count "
         "x_stats_dcgm_exporter x_stats_disk_paths x_stats_gpu_count x_stats_gpu_device_ids "
         "x_stats_gpu_type x_stats_neuron_monitor_config_path x_stats_no_cgroup "
         "x_stats_open_metrics_endpoints x_stats_open_metrics_filters x_stats_open_metrics_http_headers "
-        "x_stats_pid x_stats_sampling_interval x_stats_self_usage x_stats_track_process_tree",
-        "system metrics are " + _LATER,
+        "x_stats_pid x_stats_self_usage x_stats_track_process_tree",
+        "system metrics need no such setting; see docs/recorded.md",
     ),
+    **same("x_disable_stats"),
+    **different("x_stats_sampling_interval", "10 s by default"),
     **ignored("x_stats_coreweave_metadata_base_url x_stats_coreweave_metadata_endpoint", _SERVICE),
     **ignored(
         "notebook_name x_jupyter_name x_jupyter_path x_jupyter_root", "notebooks' code is " + _LATER
@@ -114,15 +119,15 @@ VARIABLES: Table = {
         "WANDB_API_KEY WANDB_BASE_URL WANDB_ENTITY WANDB_JOB_TYPE WANDB_MODE WANDB_NAME WANDB_NOTES "
         "WANDB_PROJECT WANDB_RESUME WANDB_RUN_GROUP WANDB_RUN_ID WANDB_SILENT WANDB_TAGS"
     ),
+    **same("WANDB_DISABLE_CODE WANDB_DISABLE_GIT WANDB_SAVE_CODE"),
     **different("WANDB_DIR", "data is kept in its subfolder `penstock`"),
     **different("WANDB_HOST", "the name of this machine; `PENSTOCK_HOST_NAME`"),
     **different("WANDB_QUIET", "`finish` then says only what went wrong"),
     **different("WANDB_SWEEP_ID", "`PENSTOCK_SWEEP_ID`, which an agent sets"),
     **different("WANDB_DESCRIPTION", "the run's notes"),
     **ignored(
-        "WANDB_DISABLE_CODE WANDB_DISABLE_GIT WANDB_GIT_COMMIT WANDB_GIT_REMOTE_URL WANDB_GIT_ROOT "
-        "WANDB_SAVE_CODE",
-        "recording code and git state is " + _LATER,
+        "WANDB_GIT_COMMIT WANDB_GIT_REMOTE_URL WANDB_GIT_ROOT",
+        "git is asked in the working folder; `PENSTOCK_FACTS`",
     ),
     **ignored(
         "WANDB_IGNORE_GLOBS WANDB_ARTIFACT_DIR WANDB_ARTIFACT_FETCH_FILE_URL_BATCH_SIZE WANDB_CACHE_DIR "
@@ -130,7 +135,7 @@ VARIABLES: Table = {
         "files and artifacts are " + _LATER,
     ),
     **ignored("WANDB_NOTEBOOK_NAME WANDB_JUPYTER", "notebooks need no setting"),
-    **ignored("WANDB_ENABLE_DCGM_PROFILING", "system metrics are " + _LATER),
+    **ignored("WANDB_ENABLE_DCGM_PROFILING", "DCGM's metrics are not recorded"),
     **ignored(
         "WANDB_CONFIG_DIR WANDB_CREDENTIALS_FILE WANDB_IDENTITY_TOKEN_FILE",
         "`penstock login` has its own file",
