@@ -158,6 +158,8 @@ def test_limits_of_version_2(tmp_path: Path) -> None:
             "slurm/job_1/task_0/cpu.max": "max 100000\n",
             "slurm/job_1/task_0/memory.max": "max\n",
             "slurm/job_1/task_0/memory.events": "low 0\noom 1\noom_kill 2\n",
+            "slurm/cpu.max": "800000 100000\n",
+            "slurm/cpu.stat": "nr_periods 1\nnr_throttled 1\n",
             "slurm/memory.max": f"{64 << 30}\n",
             "slurm/memory.current": f"{9 << 30}\n",
         },

@@ -249,6 +249,19 @@ def test_a_full_disk(tmp_path: Path, sampler_of: Samplers, monkeypatch: pytest.M
     writer.close()
 
 
+def test_the_folders_limit(tmp_path: Path, sampler_of: Samplers) -> None:
+    """It holds for system metrics as for what is logged."""
+    writer = start(tmp_path, "r", system=wish(10.0, 1_000))
+    sampler = sampler_of()
+    sampler._look()
+    sampler._round(time.monotonic() + 1)
+    [sampled] = sampler._sampled.values()
+    assert sampled.lane is not None
+    assert sampled.lane.dropped == 1
+    assert measured(tmp_path) == {"r": []}
+    writer.close()
+
+
 def test_there_is_one(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     assert not call(tmp_path, NAME, "new")
