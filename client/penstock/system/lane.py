@@ -1,6 +1,6 @@
 """The system metrics of one run on this node: rows in a spool of their own, which outlives every process here.
 
-The spool's writer has the rank of the node's first rank above SYSTEM_RANK, so that each node of a run has a
+The spool's writer has the lowest rank on the node at its first row, plus SYSTEM_RANK, so that each node of a run has a
 lane; the step is the whole seconds since that rank began, so that no setting of the clock moves it. If a
 sampler is killed, the next one goes on in the same spool.
 """
