@@ -15,6 +15,7 @@ from penstock.system.cgroups import Cgroups, CgroupUse
 from penstock.system.files import number, read
 from penstock.system.measured import NodeMeasurement, Rates
 from penstock.system.node import DiskUsage, LinuxNode
+from penstock.system.portable import PortableNode
 from penstock.system.processes import ProcessTrees, TreeUse
 from penstock.system.rows import Baseline, gpu_values, limited, memory_values, tree_values
 
@@ -109,6 +110,23 @@ def test_this_machine() -> None:
     found = node.measure(time.monotonic())
     assert 0 <= found.values["node.cpu"] <= found.values["node.cpu.max"] <= 100
     assert 0 < found.available_bytes < found.memory_bytes
+
+
+def test_a_machine_without_proc() -> None:
+    """Through psutil, which says the same of this one."""
+    node = PortableNode()
+    node.measure(1.0)
+    found, linux = node.measure(2.0), LinuxNode().measure(2.0)
+    assert found.memory_bytes == linux.memory_bytes
+    assert {
+        "node.cpu",
+        "node.load1",
+        "network.sentBps",
+        "disk./.usagePercent",
+    } <= found.values.keys()
+    known = {"disk.in", "disk.out", "disk./.usageGB", "disk./.usagePercent"}
+    rates = {"node.cpu", "node.cpu.max", "network.sentBps", "network.recvBps"}
+    assert {*found.values, *found.totals} <= {*linux.values, *linux.totals, *known, *rates}
 
 
 def test_disk_usage(tmp_path: Path) -> None:
