@@ -75,7 +75,8 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, proce
     const char *pid = getenv("NVML_STUB_PID");
     found[0].pid = pid ? atoi(pid) : 4242; found[0].used = 1ULL << 30;
     found[1].pid = 1; found[1].used = 2ULL << 30;
-    *count = 2;
+    found[2].pid = 2; found[2].used = ~0ULL;
+    *count = 3;
     return 0;
 }
 int nvmlEventSetCreate(void **set) { *set = &events_left; return 0; }

@@ -40,7 +40,7 @@ class NewWriter:
 
         def make(root: Path, limit_bytes: int) -> Spool:
             options = SpoolOptions(limit_bytes, self.settings.on_full)
-            spool = Spool(root, self._meta(root), options, look)
+            spool = Spool(root, self._meta(root, limit_bytes), options, look)
             if spool.first is NO_SEGMENT and is_disk_full(root):
                 spool.discard()
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
@@ -51,7 +51,7 @@ class NewWriter:
             raise OSError("there is no folder to keep data in")
         return spool
 
-    def _meta(self, root: Path) -> Meta:
+    def _meta(self, root: Path, limit_bytes: int) -> Meta:
         settings = self.settings
         return Meta(
             base_url=settings.base_url,
@@ -75,14 +75,14 @@ class NewWriter:
             started_boot_us=boot_us(),
             start=self.start.kind,
             start_step=self.start.step,
-            system=self._wish(),
+            system=self._wish(limit_bytes),
         )
 
-    def _wish(self) -> dict[str, Any]:
+    def _wish(self, limit_bytes: int) -> dict[str, Any]:
         """Of system metrics: processes that join a writer are in its process tree."""
         settings = self.settings
         is_wanted = settings.system_metrics and not settings.x_disable_stats and not self.parent
-        return wish(settings.system_interval_s) if is_wanted else {}
+        return wish(settings.system_interval_s, limit_bytes) if is_wanted else {}
 
     def _parents_key(self, root: Path) -> str:
         """A process that was handed a run gets the key from the folder with the data."""

@@ -24,7 +24,8 @@ __all__ = ["GpuReader", "has_gpus"]
 
 _SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/dev/kfd")
 """Files that a GPU driver makes: without one of them there is nothing to ask."""
-_WAIT_S = 0.5
+_WAIT_S = 2.0
+"""Eight GPUs take a third of a second; what comes later goes into the next row."""
 _HUNG_S = 60.0
 """Without persistence mode, starting the driver takes seconds for each GPU."""
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 60.0, 3_600.0

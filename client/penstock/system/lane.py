@@ -1,6 +1,6 @@
 """The system metrics of one run on this node: rows in a spool of their own, which outlives every process here.
 
-The spool's writer has the rank of the node's first rank above SYSTEM_RANK, so that each node of a run has a
+The spool's writer has the lowest rank on the node at its first row, plus SYSTEM_RANK, so that each node of a run has a
 lane; the step is the whole seconds since that rank began, so that no setting of the clock moves it. If a
 sampler is killed, the next one goes on in the same spool.
 """
@@ -19,12 +19,11 @@ from penstock.spool.meta import Meta, boot_us, load_meta
 from penstock.spool.spool_folder import Spool, SpoolOptions
 from penstock.spool.writer import NoRoom, Unusual, Writer
 from penstock.system.membership import RunOnNode
-from penstock.system.wish import SYSTEM_RANK
+from penstock.system.wish import SYSTEM_RANK, limit_of
 
 __all__ = ["Lane"]
 
 _BESIDE = "beside"
-_OPTIONS = SpoolOptions(is_mapped=False)
 
 
 class Lane:
@@ -69,7 +68,8 @@ class Lane:
                 self._writer.close()
 
     def _open(self) -> Spool:
-        return Spool(self._root, self._meta(), _OPTIONS, siblings=self._left)
+        options = SpoolOptions(limit_of(self._first), is_mapped=False)
+        return Spool(self._root, self._meta(), options, siblings=self._left)
 
     def _meta(self) -> Meta:
         first = self._first

@@ -14,8 +14,10 @@ from typing import Any
 __all__ = ["LIBRARY", "Nvml", "NvmlError"]
 
 LIBRARY = "libnvidia-ml.so.1"
-_SIZE, _FUNCTION_NOT_FOUND, _NOT_SUPPORTED = 7, 13, 3
+_FUNCTION_NOT_FOUND, _NOT_SUPPORTED = 13, 3
 _MAX_PROCESSES = 256
+_UNKNOWN = 2**64 - 1
+"""The memory of a process where the driver does not say."""
 _MAX_EVENTS = 64
 _XID_EVENT = 0x8
 _ALL_LINKS = 0xFFFFFFFF
@@ -194,7 +196,10 @@ class Nvml:
             processes = (_ProcessInfo * _MAX_PROCESSES)()
             function = f"nvmlDeviceGetComputeRunningProcesses{version}"
             if self._call(index, function, byref(count), processes):
-                return {str(each.pid): int(each.used) for each in processes[: count.value]}
+                return {
+                    str(each.pid): 0 if each.used == _UNKNOWN else int(each.used)
+                    for each in processes[: count.value]
+                }
         return {}
 
     def _registered_events(self) -> c_void_p | None:

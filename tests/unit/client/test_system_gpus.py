@@ -63,7 +63,7 @@ def test_what_the_library_says(stub: Path) -> None:
         "isSlowedDown": 0.0, "encoderUtilization": 5.0, "xidErrors": 0.0, "lastXid": 0.0,
         # Two devices share the stub's counter: 2 MiB more in two seconds.
         "nvlinkTxBytes": float(1 << 20), "nvlinkRxBytes": float(1 << 20),
-        "pids": {"4242": 1 << 30, "1": 2 << 30},
+        "pids": {"4242": 1 << 30, "1": 2 << 30, "2": 0},
     }  # fmt: skip
     assert (second["gpu"], second["isSlowedDown"]) == (96.0, 1.0)
     assert (second["xidErrors"], second["lastXid"], second["pids"]) == (3.0, 79.0, {})

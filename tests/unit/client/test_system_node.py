@@ -15,6 +15,7 @@ from penstock.system.cgroups import Cgroups, CgroupUse
 from penstock.system.files import number, read
 from penstock.system.measured import NodeMeasurement, Rates
 from penstock.system.node import DiskUsage, LinuxNode
+from penstock.system.portable import PortableNode
 from penstock.system.processes import ProcessTrees, TreeUse
 from penstock.system.rows import Baseline, gpu_values, limited, memory_values, tree_values
 
@@ -111,6 +112,23 @@ def test_this_machine() -> None:
     assert 0 < found.available_bytes < found.memory_bytes
 
 
+def test_a_machine_without_proc() -> None:
+    """Through psutil, which says the same of this one."""
+    node = PortableNode()
+    node.measure(1.0)
+    found, linux = node.measure(2.0), LinuxNode().measure(2.0)
+    assert found.memory_bytes == linux.memory_bytes
+    assert {
+        "node.cpu",
+        "node.load1",
+        "network.sentBps",
+        "disk./.usagePercent",
+    } <= found.values.keys()
+    known = {"disk.in", "disk.out", "disk./.usageGB", "disk./.usagePercent"}
+    rates = {"node.cpu", "node.cpu.max", "network.sentBps", "network.recvBps"}
+    assert {*found.values, *found.totals} <= {*linux.values, *linux.totals, *known, *rates}
+
+
 def test_disk_usage(tmp_path: Path) -> None:
     mounts = (
         "/dev/vda / ext4 rw 0 0\n"
@@ -158,6 +176,8 @@ def test_limits_of_version_2(tmp_path: Path) -> None:
             "slurm/job_1/task_0/cpu.max": "max 100000\n",
             "slurm/job_1/task_0/memory.max": "max\n",
             "slurm/job_1/task_0/memory.events": "low 0\noom 1\noom_kill 2\n",
+            "slurm/cpu.max": "800000 100000\n",
+            "slurm/cpu.stat": "nr_periods 1\nnr_throttled 1\n",
             "slurm/memory.max": f"{64 << 30}\n",
             "slurm/memory.current": f"{9 << 30}\n",
         },

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.samplers import MEASURED
 from support.spools import new_writer, points_in
 
 import penstock.system.sampler as sampler_module
@@ -28,6 +31,7 @@ from penstock.wire import SYSTEM_RANK as RANK_ON_THE_WIRE
 
 Samplers = Callable[[], Sampler]
 NAME = sampler_name()
+TESTS = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -249,6 +253,19 @@ def test_a_full_disk(tmp_path: Path, sampler_of: Samplers, monkeypatch: pytest.M
     writer.close()
 
 
+def test_the_folders_limit(tmp_path: Path, sampler_of: Samplers) -> None:
+    """It holds for system metrics as for what is logged."""
+    writer = start(tmp_path, "r", system=wish(10.0, 1_000))
+    sampler = sampler_of()
+    sampler._look()
+    sampler._round(time.monotonic() + 1)
+    [sampled] = sampler._sampled.values()
+    assert sampled.lane is not None
+    assert sampled.lane.dropped == 1
+    assert measured(tmp_path) == {"r": []}
+    writer.close()
+
+
 def test_there_is_one(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     assert not call(tmp_path, NAME, "new")
@@ -326,3 +343,39 @@ def test_a_run_that_cannot_be_measured_keeps_no_other_from_it(
     assert capfd.readouterr().err.count("RuntimeError: what nobody thought of") == 1
     bad.close()
     good.close()
+
+
+def test_a_process_that_ends_while_it_is_measured(tmp_path: Path, sampler_of: Samplers) -> None:
+    """Its lock is still held, or was a moment ago: the row has the machine's metrics, and no zeros for the run's."""
+    writer = start(tmp_path, "r", pid=2**22 - 1)
+    sampler = sampler_of()
+    sampler._look()
+    sampler._round(time.monotonic() + 1)
+    [folder] = [each for each in spools_in(tmp_path) if load_meta(each).rank >= SYSTEM_RANK]
+    keys = {key for key, _ in points_in(folder)}
+    assert {"system.node.load1", "system.memory_percent"} <= keys
+    assert not keys & {"system.cpu", "system.proc.memory.rssMB", "system.proc.count"}
+    writer.close()
+
+
+def test_no_thread_and_no_start_in_init(tmp_path: Path) -> None:
+    """The sampler is started by the thread that looks after the spools."""
+    code = (
+        "import threading, time, penstock\n"
+        "run = penstock.init(project='p', mode='offline')\n"
+        "print(*sorted(each.name for each in threading.enumerate()))\n"
+        "until = time.monotonic() + 20\n"
+        "from support.samplers import end_samplers, sampler_pids\n"
+        "while not sampler_pids(run.settings.root) and time.monotonic() < until: time.sleep(0.05)\n"
+        "print(len(sampler_pids(run.settings.root)), threading.active_count())\n"
+        "run.finish()\n"
+        "end_samplers(run.settings.root)\n"
+    )
+    environ = {**os.environ, **MEASURED, "PENSTOCK_DIR": str(tmp_path / "spool")}
+    environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environ, capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["MainThread penstock-spools", "1 2"]

@@ -107,7 +107,7 @@ function formatExact(value: number): string {
   return minus(String(value).replace("e+", "e"));
 }
 
-/** From this rank on, lanes hold the system metrics of a node, by the lowest rank on it. */
+/** From this rank on, lanes hold the system metrics of a node, by a rank on it. */
 const SYSTEM_RANK = 2 ** 30;
 
 export function rankName(rank: number): string {
