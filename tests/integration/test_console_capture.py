@@ -311,6 +311,33 @@ print("still elsewhere", flush=True)
 
 @pytest.mark.heavy
 @pytest.mark.smoke
+def test_too_few_descriptors_or_threads_cost_the_record_only(printing: Printing) -> None:
+    done = printing.run("""
+import os, resource, threading, penstock
+before = len(os.listdir("/proc/self/fd"))
+real = threading.Thread.start
+def start(self):
+    if self.name == "penstock-beside":
+        raise RuntimeError("can't start new thread")
+    real(self)
+threading.Thread.start = start
+with penstock.init(project="p") as run:
+    print("one")
+    run.log({"a": 1})
+threading.Thread.start = real
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (before + 8, hard))
+run = penstock.init(project="p", mode="offline")
+run.log({"a": 1})
+print("two")
+run.finish()
+""")
+    assert done.stdout.splitlines() == ["one", "two"]
+    assert "console output is not recorded: OSError" in done.stderr
+
+
+@pytest.mark.heavy
+@pytest.mark.smoke
 def test_closed_descriptors(printing: Printing) -> None:
     for closed in ("<&- >&-", ">&- 2>&-", "2>&-"):
         code = f'{BEGIN}os.system("echo from a child")\nrun.log({{"a": 1}})'

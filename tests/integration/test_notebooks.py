@@ -186,3 +186,23 @@ def test_a_script_that_only_has_ipython_is_no_notebook(scripts: Scripts, ledger:
     )
     assert "still active" in said
     assert ledger.states() == {"one": ("failed", 3)}
+
+
+def test_what_cells_print_is_recorded(scripts: Scripts, ledger: Ledger) -> None:
+    """By Python's own streams, since descriptors lead to the terminal of the kernel."""
+    notebook = Notebook(scripts.environment | {"PENSTOCK_CONSOLE": "auto"})
+    try:
+        notebook.run("import sys, penstock\nrun = penstock.init(project='p', id='r')")
+        assert notebook.run("print('in a cell')\nprint('an error', file=sys.stderr)")
+        notebook.run("run.finish()\nprint('afterwards')")
+        assert notebook.run("print('as before')") == "as before\n"
+    finally:
+        notebook.close()
+
+    def recorded() -> dict[str, str]:
+        return {each["text"]: each["stream"] for each in ledger.records("console")}
+
+    wait_until(lambda: {"in a cell", "an error"} <= recorded().keys())
+    assert recorded()["in a cell"] == "stdout"
+    assert recorded()["an error"] == "stderr"
+    assert not {"afterwards", "as before"} & recorded().keys()

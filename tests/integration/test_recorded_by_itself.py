@@ -43,6 +43,13 @@ def train(up: Up, folder: Path, code: str, *arguments: str, **variables: str) ->
     )  # fmt: skip
 
 
+def penstock(up: Up, *arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "penstock.cli", *arguments], env=up.environ, check=True, timeout=60,
+        capture_output=True,
+    )  # fmt: skip
+
+
 def console(up: Up, run: str) -> list[tuple[int, int, str]]:
     """(rank, line, text) as the page has them, without Penstock's own."""
     found = up.get(f"/v1/runs/local/p/{run}/console?limit=10000")
@@ -97,6 +104,7 @@ def test_facts_and_files(up: Up, repository: Path) -> None:
     assert [text for _, _, text in console(up, "facts")] == ["x"]
     # Its lane is none of the history's.
     assert Logged(up, "p", "facts").history() == [{"_step": 0, "a": 1}]
+    penstock(up, "verify", "p/facts")
 
 
 def test_a_resumed_run_goes_on_with_its_lines(up: Up, tmp_path: Path) -> None:
@@ -147,10 +155,7 @@ os.kill(os.getpid(), 9)
     )
     assert ended.returncode == -9
     wait_until(lambda: len([*Path(environ["PENSTOCK_DIR"]).glob("*/*.file")]) >= 2, 20)
-    subprocess.run(
-        [sys.executable, "-m", "penstock.cli", "sync"], env=up.environ, check=True, timeout=60,
-        capture_output=True,
-    )  # fmt: skip
+    penstock(up, "sync")
     assert {*files(up, "killed")} == {"diff.patch", "requirements.txt"}
     assert [text for _, _, text in console(up, "killed")] == ["the last line"]
     assert Logged(up, "p", "killed").state() == "crashed"

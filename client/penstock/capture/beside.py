@@ -43,14 +43,14 @@ class Beside:
         os.set_blocking(self._control, False)
         try:
             self._starter = _start(streams, control, answers, folder)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            threading.Thread(target=self._listen, name="penstock-beside", daemon=True).start()
+        except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
             os.close(self._control)
             os.close(self._answer_end)
             raise OSError(str(error)) from error
         finally:
             os.close(control)
             os.close(answers)
-        threading.Thread(target=self._listen, name="penstock-beside", daemon=True).start()
         for stream in streams:
             stream.begin()
 

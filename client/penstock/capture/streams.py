@@ -11,7 +11,7 @@ import fcntl
 import os
 import sys
 import termios
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 __all__ = [
@@ -79,33 +79,38 @@ class Wrapped:
     def __init__(self, name: str, stream: Any, read_end: int, write_end: int) -> None:
         self.name, self.read_end = name, read_end
         self._stream, self._write_end = stream, write_end
-        self._write: Any = None
+        # IPython puts a `write` of its own there for each cell; a kernel's streams have an echo.
+        self._slot = "echo" if hasattr(stream, "echo") else "write"
+        self._own: Any = None
         self._before: Any = None
         """What somebody else has put there, such as the official client."""
 
     def begin(self) -> None:
+        self._before = getattr(self._stream, "__dict__", {}).get(self._slot)
         write = self._stream.write
-        self._before = getattr(self._stream, "__dict__", {}).get("write")
 
         def write_both(text: Any) -> Any:
             written = write(text)
-            try:
-                os.write(self._write_end, text.encode(errors="replace"))
-            except Exception:  # the seam: printing goes on in any case
-                self.restore()
+            self._tap(text)
             return written
 
-        self._write = write_both
-        self._stream.write = write_both
+        self._own = _Echo(self._before, self._tap) if self._slot == "echo" else write_both
+        setattr(self._stream, self._slot, self._own)
+
+    def _tap(self, text: Any) -> None:
+        try:
+            os.write(self._write_end, text.encode(errors="replace"))
+        except Exception:  # the seam: printing goes on in any case
+            self.restore()
 
     def restore(self) -> None:
         with contextlib.suppress(AttributeError):  # it may have been replaced
-            if self._stream.write is not self._write:
+            if getattr(self._stream, self._slot) is not self._own:
                 return
-            if self._before is None:
+            if self._before is None and self._slot == "write":
                 del self._stream.write
             else:
-                self._stream.write = self._before
+                setattr(self._stream, self._slot, self._before)
 
     def drain(self) -> None:
         """It was printed already."""
@@ -116,6 +121,22 @@ class Wrapped:
     def close(self) -> None:
         self.let_go()
         self._write_end = _closed(self._write_end)
+
+
+class _Echo:
+    """Where a kernel's stream also writes, and where it wrote before."""
+
+    def __init__(self, before: Any, tap: Callable[[Any], None]) -> None:
+        self._before, self._tap = before, tap
+
+    def write(self, text: Any) -> None:
+        self._tap(text)
+        if self._before is not None:
+            self._before.write(text)
+
+    def flush(self) -> None:
+        if self._before is not None:
+            self._before.flush()
 
 
 def redirected() -> list[Redirected]:

@@ -59,7 +59,13 @@ class Tap:
                 return False
             if self._beside is None or self._beside.is_gone:
                 self._open.clear()
-                self._beside = Beside(_streams(console), folder)
+                streams = _streams(console)
+                try:
+                    self._beside = Beside(streams, folder)
+                except OSError:
+                    for stream in streams:
+                        stream.close()
+                    raise
             self._open.add(str(folder))
             message = {
                 "open": str(folder),
