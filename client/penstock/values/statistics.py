@@ -21,7 +21,8 @@ _PIECE = 1 << 22
 """Elements of which temporary copies exist at a time."""
 _BLOCK = 1 << 16
 _FAST_LIMIT = 1e30
-_LEAST_NORM = 1e-15
+_LEAST = 1e-15
+"""Squares of float32 stay in its range from here to its inverse."""
 
 
 def new_rows(torch: Any, count: int, device: Any) -> Any:
@@ -140,29 +141,39 @@ def _counted(torch: Any, places: Any) -> Any:
 
 
 def _on_cpu(torch: Any, flat: Any, row: Any, zeros: int) -> None:
+    """By numpy: threads of torch that wait for each other cost more than they save here."""
     import numpy as np  # noqa: PLC0415  (heavy, and only where there are tensors)
 
     low, high, others, squares = math.inf, -math.inf, 0, 0.0
-    for piece in _pieces(torch, flat, row.dtype):
-        norm = torch.linalg.vector_norm(piece).item()
-        kept = piece
-        if not _LEAST_NORM < norm < math.inf:  # also where squares leave the range of the type
-            norm = torch.linalg.vector_norm(piece, dtype=torch.float64).item()
-            kept = piece[torch.isfinite(piece)]
-            others += piece.numel() - kept.numel()
-        squares += norm * norm
-        if kept.numel():
-            least, most = (each.item() for each in torch.aminmax(kept))
+    with np.errstate(all="ignore"):
+        for block in _blocks(torch, flat, row.dtype):
+            kept = block
+            least, most = float(block.min()), float(block.max())
+            if not (math.isfinite(least) and math.isfinite(most)):
+                kept = block[np.isfinite(block)]
+                others += block.size - kept.size
+                least, most = (float(kept.min()), float(kept.max())) if kept.size else (low, high)
             low, high = min(low, least), max(high, most)
-    if zeros:
-        low, high = min(low, 0.0), max(high, 0.0)
-    into = row.numpy()
-    into[:4] = low, high, others, math.sqrt(squares)
-    if low < high:
-        for piece in _pieces(torch, flat, row.dtype):
-            kept = piece[torch.isfinite(piece)] if others else piece
-            with np.errstate(all="ignore"):
-                into[4:] += _counted_by_numpy(np, kept.numpy(), low, high)
+            largest = max(-least, most)
+            is_exact = kept is block and (_LEAST < largest < 1 / _LEAST or not largest)
+            squares += float(np.square(block if is_exact else block.astype(np.float64)).sum())
+        if zeros:
+            low, high = min(low, 0.0), max(high, 0.0)
+        into = row.numpy()
+        into[:4] = low, high, others, math.sqrt(squares)
+        if low < high:
+            for piece in _pieces(torch, flat, row.dtype):
+                array = piece.numpy()
+                kept = array[np.isfinite(array)] if others else array
+                into[4:] += _counted_by_numpy(np, kept, low, high)
+
+
+def _blocks(torch: Any, flat: Any, wide: Any) -> Iterator[Any]:
+    """All elements as numpy arrays that fit into the cache."""
+    for piece in _pieces(torch, flat, wide):
+        array = piece.numpy()
+        for begin in range(0, array.size, _BLOCK):
+            yield array[begin : begin + _BLOCK]
 
 
 def _counted_by_numpy(np: Any, array: Any, low: float, high: float) -> Any:
@@ -174,8 +185,12 @@ def _counted_by_numpy(np: Any, array: Any, low: float, high: float) -> Any:
         places = bins_of(np, array.astype(np.float64), edges)
         return np.bincount(places, minlength=HISTOGRAM_BINS)
     start, scale = array.dtype.type(low), array.dtype.type(HISTOGRAM_BINS / span)
-    offsets, bins = np.empty(_BLOCK, array.dtype), np.empty(_BLOCK, np.uint8)
     side = HISTOGRAM_BINS + 1  # the highest value lies on the last edge
+    if array.size < side * 256:  # pairs have as many counts
+        counts = np.bincount(((array - start) * scale).astype(np.uint8), minlength=side)
+        counts[-2] += counts[-1]
+        return counts[:-1]
+    offsets, bins = np.empty(_BLOCK, array.dtype), np.empty(_BLOCK, np.uint8)
     pairs = np.zeros(side * 256, np.int64)
     for begin in range(0, array.size, _BLOCK):
         block = array[begin : begin + _BLOCK]

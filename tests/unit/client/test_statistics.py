@@ -48,6 +48,7 @@ TENSORS: dict[str, Callable[[], Any]] = {
     "all equal": lambda: torch().full((77,), 3.5),
     "zeros": lambda: torch().zeros(77),
     "several pieces": lambda: torch().randn(200_003),
+    "several blocks, even": lambda: torch().randn(100_000),
     "tiny": lambda: torch().tensor([0.0, 1e-45, 3e-45]),
     "huge": lambda: torch().tensor([-3e38, 0.0, 3e38]),
     "far from zero": lambda: 1e6 + torch().rand(500),
