@@ -91,7 +91,8 @@ class Settings:
     """At `spool_limit_bytes`: drop (the newest rows, counted and reported) or block."""
     silent: bool = False
     strict: bool = False
-    """Raise on misuse of `log` instead of dropping the row with a warning."""
+    """Raise on misuse of `log`, on values that must be cut or left out, and on errors of Penstock's own,
+    instead of going on with a warning."""
     finish_timeout_s: float = 60.0
     ca_file: str | None = None
     host_name: str = ""
