@@ -123,8 +123,8 @@ class Settings:
     quiet: bool = False
     """Let `finish` say only what went wrong."""
     strict: bool = False
-    """Raise on misuse of `log` instead of dropping the row with a warning, and on changes of config entries
-    without `allow_val_change`."""
+    """Raise on misuse of `log` and of names, on changes of config entries without `allow_val_change`, on values
+    that must be cut or left out, and on errors of Penstock's own, instead of going on with a warning."""
     allow_val_change: bool = False
     """With `strict`: let config entries change."""
     finish_timeout_s: float = 60.0
