@@ -359,11 +359,9 @@ if not run.resumed: os.kill(os.getpid(), 9)
                 found = up.get(f"/v1/runs/local/p/{run}")
             return found
 
-        first, again = (
-            [slurm(rank, 2, SLURM_RESTART_COUNT=count) for rank in range(2)] for count in ("0", "1")
-        )
-        launcher.together(PLAIN, first)
-        said = launcher.together(PLAIN, again)
+        launcher.together(PLAIN, [slurm(rank, 2) for rank in range(2)])
+        again_ranks = [slurm(rank, 2, SLURM_RESTART_COUNT="1") for rank in range(2)]
+        said = launcher.together(PLAIN, again_ranks)
         run = said[0].run
         assert [(each.resumed, each.step) for each in said] == [(True, 3)] * 2
         wait_until(lambda: about(run)["state"] == "finished")

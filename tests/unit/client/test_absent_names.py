@@ -128,7 +128,8 @@ def test_strict_raises_instead() -> None:
 
 @pytest.mark.parametrize("mode", ["disabled", "offline"])
 def test_runs_forgive_in_every_mode(mode: str, tmp_path: Path) -> None:
-    run = Run(Settings(mode=mode, dir=str(tmp_path), project="p"))
+    unseen = {"console": "off", "facts": "off", "system_metrics": False}
+    run = Run(Settings(mode=mode, dir=str(tmp_path), project="p", **unseen))
     run.log_artifact(penstock.Artifact("model", type="model"), aliases=["best"]).wait()
     assert not run.save("*.pt")
     run.pin_config_keys(["lr"])

@@ -46,7 +46,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     made: list[Run] = []
 
     def begin(config: Any = None, **settings: Any) -> Run:
-        given = {"mode": "offline", "dir": str(tmp_path / "root"), "project": "p", **settings}
+        unseen = {"console": "off", "facts": "off", "system_metrics": False}
+        place = {"mode": "offline", "dir": str(tmp_path / "root"), "project": "p"}
+        given = {**unseen, **place, **settings}
         made.append(Run(Settings(**given), config))
         return made[-1]
 
