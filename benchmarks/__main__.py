@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import (
+    beside_wandb,
     charts,
     disk,
     fresh,
@@ -44,6 +45,7 @@ _SUITES: dict[str, Callable[[float], Iterator[Row]]] = {
     "P17": worst.rows,
     "P18": one_by_one.rows,
     "P19": planning.rows,
+    "P20": beside_wandb.rows,
 }
 
 

@@ -60,8 +60,11 @@ class Training:
             **{k: v for k, v in os.environ.items() if not k.startswith(("PENSTOCK_", "WANDB_"))},
             "PENSTOCK_BASE_URL": url,
             "PENSTOCK_API_KEY": api_key,
+            "PENSTOCK_CONSOLE": "off",
+            "PENSTOCK_FACTS": "off",
             "PENSTOCK_DIR": str(root),
             "PENSTOCK_SILENT": "1",
+            "PENSTOCK_SYSTEM_METRICS": "off",
             "XDG_CONFIG_HOME": str(folder / "config"),
         }
 

@@ -20,6 +20,11 @@ from _pytest.nodeid import coerce_node_id
 # Before anything imports numpy: several processes whose matrices are multiplied by several threads each wait
 # for each other.
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+# Tests count writers, rows and processes: only those about it have this machine measured.
+os.environ["PENSTOCK_SYSTEM_METRICS"] = "off"
+
+# Tests count writers and processes, and read what is printed: only those about it have it recorded.
+os.environ |= {"PENSTOCK_CONSOLE": "off", "PENSTOCK_FACTS": "off"}
 
 _ALL_HEAVY = re.compile(
     r"^pytestmark = (?:(?!\n\n).)*(?:\bheavy\b|\bSMOKE$)", re.MULTILINE | re.DOTALL

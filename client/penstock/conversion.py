@@ -19,11 +19,13 @@ __all__ = ["Converted", "converted"]
 
 MODES = ("online", "offline", "disabled", "shared")
 _MODE_NAMES = {"dryrun": "offline", "run": "online", "": "online"}
+FACTS = ("machine", "packages", "git")
 _RESUMES = ("allow", "must", "never", "auto")
 _REINITS = ("return_previous", "finish_previous", "create_new")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 _NAMED = ("entity", "project", "run_id")
 _BYTES = re.compile(r"([0-9][0-9_]*)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_MOMENT = re.compile(r"([^?]+)\?_step=([0-9]{1,15})")
 _POWERS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
@@ -101,6 +103,39 @@ def _reinit(name: str, value: Any) -> str | bool | None:
     return True if text in _YES else _choice(*_REINITS)(name, value)
 
 
+def _moment(name: str, value: Any) -> str:
+    """A step of a run, `ID?_step=N`; also the official client's object for it."""
+    if hasattr(value, "run") and hasattr(value, "value"):
+        value = f"{value.run}?_step={value.value}"
+    text = str(value).strip()
+    if not _MOMENT.fullmatch(text):
+        raise ValueError(
+            f"{name} must be ID?_step=N, such as a1b2c3d4?_step=100, got {_preview(value)}"
+        )
+    return text
+
+
+def _console(name: str, value: Any) -> str:
+    text = str(value).strip().lower()
+    # The official client has several ways to wrap.
+    text = "wrap" if text.startswith("wrap") else text
+    return _choice("auto", "redirect", "wrap", "off")(name, text)
+
+
+def _facts(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return FACTS if value else ()
+    given = value.split(",") if isinstance(value, str) else value
+    chosen = {text for each in given if (text := str(each).strip().lower())}
+    if chosen <= {*_NO, "none"}:
+        return ()
+    if not chosen.isdisjoint((*_YES, "all")):
+        return FACTS
+    for each in chosen:
+        _choice(*FACTS, "off")(name, each)
+    return tuple(each for each in FACTS if each in chosen)
+
+
 def _bool(name: str, value: Any) -> bool:
     if isinstance(value, (bool, int)):
         return bool(value)
@@ -171,8 +206,21 @@ _CONVERSIONS: dict[str, _Conversion] = {
     "reinit": _reinit,
     "on_full": _choice("drop", "block"),
     "silent": _bool,
+    "quiet": _bool,
     "strict": _bool,
+    "allow_val_change": _bool,
+    "resume_from": _moment,
+    "fork_from": _moment,
+    "join": _bool,
+    "system_metrics": _bool,
+    "x_disable_stats": _bool,
+    "system_interval_s": _seconds,
     "primary": _bool,
+    "console": _console,
+    "facts": _facts,
+    "save_code": _bool,
+    "disable_git": _bool,
+    "disable_code": _bool,
     "rank": _rank,
     "spool_limit_bytes": _size,
     "finish_timeout_s": _seconds,

@@ -1,11 +1,16 @@
 """Penstock's errors, by what the caller should do about them.
 
-    PenstockError
-    ├── Transient      retry later with the same bytes
-    ├── Rejected       do not retry: the request itself is wrong; `code` says why, `hint` what to do
-    └── Broken         a bug or a damaged state: stop and report it
+    PenstockError (in W&B's words: Error)
+    ├── CommError
+    │   ├── Transient            retry later with the same bytes
+    │   ├── Rejected             do not retry: the request itself is wrong; `code` says why, `hint` what to do
+    │   └── AuthenticationError  the server does not accept the API key
+    ├── UsageError               a call that cannot work as it is
+    │   ├── NotSupported         a name of W&B's that Penstock does not have
+    │   └── ConfigError          with `strict`: a config entry would change
+    └── Broken                   a bug or a damaged state: stop and report it
 
-The gateway maps these to HTTP in one function, the client maps HTTP back in one function
+Scripts written for W&B catch these by W&B's names, which are here too. The gateway maps these to HTTP in one function, the client maps HTTP back in one function
 (`from_reply` here); the two are inverse.
 """
 
@@ -20,7 +25,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["RETRY_HINT", "Broken", "Code", "PenstockError", "Rejected", "Transient", "http_code"]
+__all__ = [
+    "RETRY_HINT",
+    "AuthenticationError",
+    "Broken",
+    "Code",
+    "CommError",
+    "ConfigError",
+    "Error",
+    "NotSupported",
+    "PenstockError",
+    "Rejected",
+    "Transient",
+    "UnsupportedError",
+    "UsageError",
+    "http_code",
+]
 
 RETRY_HINT = "Nothing was stored; retry the request later."
 
@@ -51,7 +71,27 @@ class PenstockError(Exception):
     """Base class of all errors that Penstock raises on purpose."""
 
 
-class Transient(PenstockError):
+class CommError(PenstockError):
+    """A request to the server failed."""
+
+
+class AuthenticationError(CommError):
+    """The server does not accept the API key."""
+
+
+class UsageError(PenstockError):
+    """A call that cannot work as it is, such as `log` before `init`."""
+
+
+class NotSupported(UsageError):
+    """A name of W&B's that Penstock does not have, where a stand-in would return wrong data."""
+
+
+class ConfigError(UsageError):
+    """With the setting `strict`: a config entry would change without `allow_val_change`."""
+
+
+class Transient(CommError):
     """The other side cannot serve this now; the same bytes may succeed later.
 
     `retry_after_s` is how long the server asks to wait, if it does. Status and hint are the code's
@@ -75,7 +115,7 @@ class Transient(PenstockError):
         self.hint = default[1] if hint is None else hint
 
 
-class Rejected(PenstockError):
+class Rejected(CommError):
     """The request will never be accepted as it is.
 
     `code` is for programs, the message and `hint` for people, `status` is the HTTP status. Status and
@@ -102,6 +142,10 @@ class Rejected(PenstockError):
 
 class Broken(PenstockError):
     """An invariant does not hold: a bug, or damaged data."""
+
+
+Error = PenstockError
+UnsupportedError = NotSupported
 
 
 def from_reply(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from penstock.ids import choose
-from penstock.notices import NOTICES
 from penstock.pasted import repaired_name
 from penstock.settings import Settings
 
-__all__ = ["friendly_name", "shared_id"]
+__all__ = ["friendly_name", "name_of", "shared_id"]
 
 _JOB_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 
@@ -32,8 +32,16 @@ def friendly_name() -> str:
     return f"{choose(_ADJECTIVES)}-{choose(_NOUNS)}-{choose(range(1, 100))}"
 
 
+def name_of(run: str) -> str:
+    """The same name for a run's id in every process."""
+    number = int.from_bytes(hashlib.sha256(run.encode(errors="surrogatepass")).digest()[:8], "big")
+    number, noun = divmod(number, len(_NOUNS))
+    number, adjective = divmod(number, len(_ADJECTIVES))
+    return f"{_ADJECTIVES[adjective]}-{_NOUNS[noun]}-{1 + number % 99}"
+
+
 def shared_id(settings: Settings) -> str | None:
-    """The id that all processes of one job derive from the launcher's job id."""
+    """With `mode="shared"`, the id that all processes of one job derive from the launcher's job id."""
     if settings.mode != "shared":
         return None
     for variable in _JOB_VARIABLES:
@@ -43,5 +51,4 @@ def shared_id(settings: Settings) -> str | None:
                 return repaired_name("id", f"{variable.split('_')[0].lower()}-{job}").value
             except ValueError:
                 continue
-    NOTICES.warn("shared", 'mode="shared" needs one id for all processes: set PENSTOCK_RUN_ID')
     return None

@@ -78,12 +78,15 @@ class Host:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PENSTOCK_", "WANDB_"))}
         self.environ = {
             **kept,
+            "PENSTOCK_CONSOLE": "off",
+            "PENSTOCK_FACTS": "off",
             "PENSTOCK_DIR": str(self.root),
             "PENSTOCK_BASE_URL": front.url,
             "PENSTOCK_API_KEY": stack.api_key,
             "PENSTOCK_PROJECT": self.project,
             "PENSTOCK_RUN_ID": "r",
             "PENSTOCK_FAILPOINTS": str(self.failpoints),
+            "PENSTOCK_SYSTEM_METRICS": "off",
             "XDG_CONFIG_HOME": str(path / "config"),
             "NOTES": str(self.notes),
         }

@@ -36,8 +36,11 @@ def detached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, str
     environ = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("PENSTOCK_", "WANDB_"))},
         "XDG_CONFIG_HOME": str(folder / "config"),
+        "PENSTOCK_CONSOLE": "off",
+        "PENSTOCK_FACTS": "off",
         "PENSTOCK_DIR": str(folder / "spool"),
         "PENSTOCK_DATA": str(folder / "data"),
+        "PENSTOCK_SYSTEM_METRICS": "off",
         "PENSTOCK_LOG_LEVEL": "DEBUG",
     }
     ready = folder / "ready.json"

@@ -124,8 +124,11 @@ def start_idle(stack: Stack, root: Path, run: str) -> subprocess.Popen[bytes]:
         **{k: v for k, v in os.environ.items() if not k.startswith(("PENSTOCK_", "WANDB_"))},
         "PENSTOCK_BASE_URL": stack.urls[0],
         "PENSTOCK_API_KEY": stack.api_key,
+        "PENSTOCK_CONSOLE": "off",
+        "PENSTOCK_FACTS": "off",
         "PENSTOCK_DIR": str(root),
         "PENSTOCK_SILENT": "1",
+        "PENSTOCK_SYSTEM_METRICS": "off",
         "XDG_CONFIG_HOME": str(root / "config"),
     }
     command = [sys.executable, "-c", IDLE.format(project=PROJECT), run]

@@ -171,8 +171,14 @@ class Ledger:
 
     async def run(self, request: web.Request) -> web.Response:
         batches = [each for each in self.batches() if each.run == request.match_info["run"]]
-        steps = [step for batch in batches for step in _steps(batch)]
-        if not steps:
+        rank = request.query.get("rank")
+        steps = [
+            step
+            for batch in batches
+            if rank is None or batch.rank == int(rank)
+            for step in _steps(batch)
+        ]
+        if not batches:
             return web.json_response({"error": {"code": "not_found"}}, status=404)
         about: dict[str, Any] = {"config": {}, "summary": {}}
         for record in (record for batch in batches for record in batch.records):
@@ -180,7 +186,7 @@ class Ledger:
                 about[record["t"]] |= record["update"]
             elif record["t"] == "run":
                 about |= {key: record[key] for key in record.keys() & {"name", "tags", "notes"}}
-        return web.json_response({"last_step": max(steps), **about})
+        return web.json_response({"last_step": max(steps, default=None), **about})
 
     async def viewer(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {self.key}":

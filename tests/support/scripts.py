@@ -23,9 +23,12 @@ class Scripts:
         self.root = root
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PENSTOCK_"))},
+            "PENSTOCK_CONSOLE": "off",
+            "PENSTOCK_FACTS": "off",
             "PENSTOCK_DIR": str(root),
             "PENSTOCK_BASE_URL": url,
             "PENSTOCK_API_KEY": "good",
+            "PENSTOCK_SYSTEM_METRICS": "off",
             "XDG_CONFIG_HOME": str(root / "config"),
         }
 

@@ -48,7 +48,10 @@ class Visitor:
         own = {
             "PENSTOCK_BASE_URL": self.url,
             "PENSTOCK_API_KEY": self.api_key,
+            "PENSTOCK_CONSOLE": "off",
+            "PENSTOCK_FACTS": "off",
             "PENSTOCK_DIR": str(self.folder / "spool"),
+            "PENSTOCK_SYSTEM_METRICS": "off",
             "XDG_CONFIG_HOME": str(self.folder / "config"),
         }
         if self.ca_file is not None:

@@ -219,6 +219,7 @@ def _run(*command: str) -> None:
 def _plain_environment() -> dict[str, str]:
     kept = ("PATH", "PYTHONPATH")
     return {
+        "PENSTOCK_SYSTEM_METRICS": "off",  # its rows would count among those that are logged
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/",

@@ -93,7 +93,10 @@ def start_up(
     environ = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("PENSTOCK_", "WANDB_"))},
         "XDG_CONFIG_HOME": str(folder / "config"),
+        "PENSTOCK_CONSOLE": "off",
+        "PENSTOCK_FACTS": "off",
         "PENSTOCK_DIR": str(folder / "spool"),
+        "PENSTOCK_SYSTEM_METRICS": "off",
     }
     command = [
         str(python), "-m", "penstock.cli", "up", "--port", str(port),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from penstock.wire import SYSTEM_RANK
 from penstock_common.http.errors import json_response
 from penstock_storage.contracts.interface import PointStore
 from penstock_storage.readers.console import (
@@ -60,7 +61,8 @@ class ConsoleHandler:
                 "lines": [_line(line) for line in lines],
                 "total": total,
                 "lanes": [
-                    {"lane": lane.lane, "rank": lane.rank, "writer": lane.writer}
+                    # A process beside a rank records what that prints.
+                    {"lane": lane.lane, "rank": lane.rank % SYSTEM_RANK, "writer": lane.writer}
                     for lane in console.lanes
                 ],
                 "previous": _cursor(lines[0]) if lines else None,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from typing import Any
 
 from penstock.bounded import within
 from penstock.credentials import store_key, stored_key
 from penstock.error_codes import ErrorCode
-from penstock.errors import PenstockError, Rejected, Transient
+from penstock.errors import AuthenticationError, Rejected, Transient
 from penstock.link import Link
 from penstock.notices import NOTICES
 from penstock.settings import Settings
@@ -22,16 +21,16 @@ _TIMEOUT_S = 10.0
 
 def login(
     key: str | None = None,
-    host: str | None = None,
     relogin: bool | None = None,
+    host: str | None = None,
     *,
+    prompt: bool = True,
     must_answer: bool = False,
-    **_: Any,
 ) -> bool:
     """Check `key` with the server `host` and save it; True if there is a working key.
 
     The server becomes the default for this user's commands and runs. Without `key`, the key comes from
-    the environment, an earlier login, or a prompt at a terminal. If the server does not answer, the key
+    the environment, an earlier login, or, unless `prompt` is False, a prompt at a terminal. If the server does not answer, the key
     is saved unchecked, unless `must_answer`. Raises PenstockError if the server refuses the key, and
     ValueError if `host` is not an address. Never prints the key.
     """
@@ -39,7 +38,9 @@ def login(
     if settings.problem:
         raise ValueError(settings.problem)
     base_url = settings.base_url
-    candidate = settings.api_key or ("" if relogin else stored_key(base_url)) or _asked(base_url)
+    candidate = settings.api_key or ("" if relogin else stored_key(base_url))
+    if not candidate and prompt:
+        candidate = _asked(base_url)
     if not candidate:
         NOTICES.warn("login", f"no API key for {base_url}; run: penstock login")
         return False
@@ -76,7 +77,7 @@ def check_key(settings: Settings, key: str) -> str:
         return str(link.call("GET", "/v1/viewer", key).get("entity", ""))
     except Rejected as error:
         if error.status == 401:
-            raise PenstockError(f"{settings.base_url} does not know this API key") from None
+            raise AuthenticationError(f"{settings.base_url} does not know this API key") from None
         raise
     finally:
         link.close()

@@ -18,6 +18,7 @@ from penstock.spool.meta import load_meta
 from penstock.spool.progress import Progress, load_progress
 from penstock.spool.root import folder_bytes, folders_in
 from penstock.spool.spool_folder import is_writer_alive
+from penstock.system.wish import SYSTEM_RANK
 
 __all__ = ["RootStatus", "SpoolStatus", "as_json", "as_text", "status_of"]
 
@@ -35,6 +36,8 @@ class SpoolStatus:
     run: str = ""
     project: str = ""
     entity: str | None = None
+    is_system: bool = False
+    """Whether it holds the run's system metrics."""
     server: str = ""
     batches: int = 0
     size_bytes: int = 0
@@ -55,7 +58,8 @@ class SpoolStatus:
 
     @property
     def name(self) -> str:
-        return f"{self.project}/{self.run}" if self.run else Path(self.folder).name
+        what = " (system)" if self.is_system else ""
+        return f"{self.project}/{self.run}{what}" if self.run else Path(self.folder).name
 
 
 @dataclass
@@ -161,6 +165,7 @@ def _spool_status(folder: Path) -> SpoolStatus | None:
         run=meta.run,
         project=meta.project,
         entity=meta.entity,
+        is_system=meta.rank >= SYSTEM_RANK,
         server=meta.base_url,
         batches=left.batches,
         size_bytes=left.size_bytes,

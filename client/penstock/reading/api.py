@@ -10,27 +10,27 @@ Nothing is cached implicitly: a run's properties are those of when it was read (
 it again), and history is read on each call.
 """
 
-# pandas is loaded only if a table is requested.
-# ruff: noqa: PLC0415
-
 from __future__ import annotations
 
-import datetime
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, overload
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
+from penstock import __version__
 from penstock.command_codes import CommandCode
+from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
+from penstock.reading.api_runs import ApiRun, Project, Runs
+from penstock.reading.api_sweeps import ApiSweep
 from penstock.reading.filters import translated_filter, translated_order
-from penstock.reading.reader import Reader, section_of
+from penstock.reading.reader import Reader
 from penstock.settings import Settings
-from penstock.wire.run_fields import PLAIN_FIELDS, FieldShape
+from penstock.surface.absent import absent, usable
+from penstock.surface.reading_names import API
 
-__all__ = ["Api", "ApiRun", "Project", "Runs"]
-
-_ALWAYS = ("_step", "_timestamp", "_runtime")
-_LANE = ("_rank", "_lane")
+__all__ = ["Api", "ApiRun", "ApiSweep", "Project", "Runs"]
 
 
 class Api:
@@ -58,10 +58,37 @@ class Api:
             self._entity = str(self.get("viewer")["entity"])
         return self._entity
 
-    def run(self, path: str) -> ApiRun:
+    @property
+    def viewer(self) -> SimpleNamespace:
+        """Who the API key belongs to: an object with `entity`, also as `username`."""
+        entity = str(self.get("viewer")["entity"])
+        return SimpleNamespace(entity=entity, username=entity)
+
+    @property
+    def user_agent(self) -> str:
+        return f"penstock {__version__}"
+
+    def flush(self) -> None:
+        """Does nothing: nothing is cached."""
+
+    def from_path(self, path: str) -> ApiRun | Project:
+        """The run at `entity/project/id`, or the project at `entity/project`."""
+        parts = [part for part in path.strip("/").split("/") if part]
+        return self.project(parts[1], parts[0]) if len(parts) == 2 else self.run(path)
+
+    def run(self, path: str = "") -> ApiRun:
         """The run at `entity/project/id`, `project/id`, or `id` in the project that is set."""
         entity, project, run = self._place(path, 3)
         return ApiRun(self, self.get("runs", entity, project, run))
+
+    def sweep(self, path: str = "") -> ApiSweep:
+        """The sweep at `entity/project/id`, `project/id`, or `id` in the project that is set."""
+        place = path.replace("/sweeps/", "/")  # as in a page's URL
+        return ApiSweep(self, self.get("sweeps", *self._place(place, 3)))
+
+    def sweeps(self, entity: str, project: str) -> list[ApiSweep]:
+        """The sweeps of a project, newest first."""
+        return [ApiSweep(self, each) for each in self.get("sweeps", entity, project)["sweeps"]]
 
     def runs(
         self,
@@ -82,10 +109,36 @@ class Api:
             question["order"] = translated_order(order)
         return Runs(self, entity, project, question)
 
-    def projects(self, entity: str | None = None, **_: Any) -> list[Project]:
-        """The projects that the key can read, or those of one entity."""
+    def projects(self, entity: str | None = None, per_page: int = 200) -> list[Project]:
+        """The projects that the key can read, or those of one entity. They are read at once."""
         found = self.get("projects")["projects"]
-        return [Project(each) for each in found if entity in (None, each["entity"])]
+        return [Project(self, each) for each in found if entity in (None, each["entity"])]
+
+    def project(self, name: str, entity: str | None = None) -> Project:
+        """One project. Raises Rejected if there is none."""
+        entity = entity or self.default_entity
+        for project in self.projects(entity):
+            if project.name == name:
+                return project
+        raise Rejected(f"there is no project {entity}/{name}", code=ErrorCode.NOT_FOUND)
+
+    def edit(self, method: str, path: Sequence[str], change: Any = None) -> dict[str, Any]:
+        """Change (PATCH) or DELETE a run. Raises Rejected without a key that may write."""
+        if not self._key:
+            raise Rejected("this needs an API key", code=ErrorCode.NO_KEY, hint="penstock login")
+        body = None if change is None else json.dumps(change).encode()
+        try:
+            return self._reader.call(
+                method, _path("runs", *path), self._key, body, "application/json"
+            )
+        finally:
+            self._reader.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return absent({} if name.startswith("_") else API, name, "Api")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *usable(API)]
 
     def get(self, *segments: str) -> dict[str, Any]:
         """The JSON answer at `/v1/a/b/c`."""
@@ -118,260 +171,5 @@ class Api:
         return given
 
 
-class Project:
-    """A project: `.entity`, `.name`, `.run_count`, `.created_at`."""
-
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        self.entity = str(fields["entity"])
-        self.name = str(fields["project"])
-        self.run_count = int(fields["runs"])
-        self.created_at = _iso(fields["created_at"])
-
-    def __repr__(self) -> str:
-        return f"<Project {self.entity}/{self.name}>"
-
-
-class ApiRun:
-    """A run, as of when it was read."""
-
-    def __init__(self, api: Api, fields: Mapping[str, Any]) -> None:
-        self._api = api
-        self._fields = fields
-
-    def load(self, force: bool = True) -> ApiRun:
-        """Read the run again."""
-        self._fields = self._api.get("runs", *self.path)
-        return self
-
-    @property
-    def id(self) -> str:
-        return str(self._fields["run"])
-
-    @property
-    def entity(self) -> str:
-        return str(self._fields["entity"])
-
-    @property
-    def project(self) -> str:
-        return str(self._fields["project"])
-
-    @property
-    def path(self) -> list[str]:
-        """[entity, project, id]"""
-        return [self.entity, self.project, self.id]
-
-    @property
-    def state(self) -> str:
-        """running, finished, failed, crashed or preempting"""
-        return str(self._fields["state"])
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return section_of(self._fields, "config")
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The last value of each key, or the value set by the script."""
-        found = section_of(self._fields, "summary")
-        if self.last_step is not None:
-            found.setdefault("_step", self.last_step)
-        return found
-
-    @property
-    def summary_metrics(self) -> dict[str, Any]:
-        return self.summary
-
-    def __getattr__(self, name: str) -> Any:
-        """The plain fields: name, group, tags and so on; a text, or a list of them."""
-        if name not in PLAIN_FIELDS:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        is_list = PLAIN_FIELDS[name].shape is FieldShape.TEXTS
-        return list(self._fields[name]) if is_list else str(self._fields[name] or "")
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *PLAIN_FIELDS]
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Host, program, Python version and so on."""
-        return dict(self._fields["info"])
-
-    @property
-    def created_at(self) -> str:
-        """ISO 8601, UTC."""
-        return _iso(self._fields["created_at"])
-
-    @property
-    def last_step(self) -> int | None:
-        """The highest step logged; None if there is none."""
-        step = self._fields["last_step"]
-        return None if step is None else int(step)
-
-    @property
-    def lastHistoryStep(self) -> int:
-        return -1 if self.last_step is None else self.last_step
-
-    @property
-    def url(self) -> str:
-        """The page that shows this run."""
-        place = quote(f"{self.entity}/{self.project}", safe="/")
-        return f"{self._api.settings.base_url}/?project={place}&run={quote(self.id)}"
-
-    def history(
-        self,
-        samples: int = 500,
-        keys: Sequence[str] | None = None,
-        x_axis: str = "_step",
-        pandas: bool = True,
-        stream: str = "default",
-    ) -> Any:
-        """At most `samples` rows, evenly spaced over the run: a DataFrame, or with `pandas=False`
-        (or without pandas) a list of dicts. `keys`: only rows that have all of these.
-
-        For every row use `scan_history`.
-        """
-        if stream != "default":
-            return _table([], x_axis, pandas)
-        if keys is not None and x_axis not in keys:
-            keys = [x_axis, *keys]
-        rows = _thinned(self.scan_history(keys=keys), max(1, samples))
-        return _table(rows, x_axis, pandas)
-
-    def scan_history(
-        self,
-        keys: Sequence[str] | None = None,
-        page_size: int = 1000,
-        min_step: int | None = None,
-        max_step: int | None = None,
-        *,
-        lanes: Literal["latest", "all"] = "latest",
-    ) -> Iterator[dict[str, Any]]:
-        """Every row from `min_step` to before `max_step`, streamed, in step order. `keys`: only
-        rows that have all of these, and only these. `page_size` has no effect.
-
-        A step has one row, in which low ranks come first and later attempts replace earlier ones;
-        with `lanes="all"` it has one of each rank, attempt and process beside them, with `_rank` and `_lane`.
-        """
-        if keys is not None and lanes == "all":
-            keys = [*keys, *(name for name in _LANE if name not in keys)]
-        plain = [key for key in keys or () if key not in (*_ALWAYS, *_LANE)]
-        if any("," in key for key in plain):
-            plain = []  # the server would split them: check here
-        rows = self._api.rows(
-            *("runs", *self.path, "history"),
-            keys=plain,
-            min_step=min_step,
-            max_step=max_step,
-            lanes=lanes,
-        )
-        for row in rows:
-            if keys is None:
-                yield row
-            elif all(key in row for key in keys):
-                yield {key: row[key] for key in keys}
-
-    def __repr__(self) -> str:
-        return f"<Run {'/'.join(self.path)} ({self.state})>"
-
-
-class Runs(Sequence[ApiRun]):
-    """The runs of a project that match the filters, read page by page on demand. `len()` is their
-    number when the first page was read."""
-
-    def __init__(self, api: Api, entity: str, project: str, question: dict[str, Any]) -> None:
-        self._api = api
-        self.entity = entity
-        self.project = project
-        self._question = question
-        self._found: list[ApiRun] = []
-        self._total: int | None = None
-        self._next: str | None = None
-
-    @property
-    def more(self) -> bool:
-        """Whether some runs have not been read yet."""
-        return self._total is None or self._next is not None
-
-    def _read_page(self) -> None:
-        question = self._question
-        if self._next is not None:
-            question = {**question, "after": self._next}
-        place = ("projects", self.entity, self.project, "runs", "search")
-        page = self._api.post(*place, question=question)
-        self._found += (ApiRun(self._api, row) for row in page["runs"])
-        self._next = page["next"]
-        if self._total is None:
-            self._total = int(page["total"])
-
-    def _read_to(self, count: int | None) -> list[ApiRun]:
-        """Load at least the first `count` runs, or all."""
-        while self.more and (count is None or len(self._found) < count):
-            self._read_page()
-        return self._found
-
-    @overload
-    def __getitem__(self, index: int) -> ApiRun: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[ApiRun]: ...
-
-    def __getitem__(self, index: int | slice) -> ApiRun | list[ApiRun]:
-        end = index.stop if isinstance(index, slice) else index + 1
-        starts = (index.start or 0) if isinstance(index, slice) else index
-        from_the_end = end is None or end < 0 or starts < 0
-        return self._read_to(None if from_the_end else end)[index]
-
-    def __len__(self) -> int:
-        if self._total is None:
-            self._read_page()
-        return self._total or 0
-
-    def __iter__(self) -> Iterator[ApiRun]:
-        place = 0
-        while len(self._read_to(place + 1)) > place:
-            yield self._found[place]
-            place += 1
-
-    def __repr__(self) -> str:
-        return f"<Runs {self.entity}/{self.project}>"
-
-
 def _path(*segments: str) -> str:
     return "/v1/" + "/".join(quote(segment, safe="") for segment in segments)
-
-
-def _iso(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return moment.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
-
-
-def _thinned(rows: Iterator[dict[str, Any]], samples: int) -> list[dict[str, Any]]:
-    """At most `samples` evenly spaced rows, including the last, in bounded memory."""
-    kept: list[dict[str, Any]] = []
-    stride, last = 1, None
-    for place, row in enumerate(rows):
-        last = row
-        if place % stride:
-            continue
-        kept.append(row)
-        if len(kept) >= 2 * samples:
-            kept = kept[::2]
-            stride *= 2
-    if len(kept) > samples:
-        kept = kept[::2]
-    if last is not None and kept[-1] is not last:
-        kept[-1 if len(kept) == samples else len(kept) :] = [last]
-    return kept
-
-
-def _table(rows: list[dict[str, Any]], x_axis: str, pandas: bool) -> Any:
-    if not pandas:
-        return rows
-    try:
-        from pandas import DataFrame  # type: ignore[import-untyped]
-    except ImportError:
-        return rows
-    frame = DataFrame.from_records(rows)
-    if x_axis in frame.columns:
-        frame = frame[[x_axis, *(name for name in frame.columns if name != x_axis)]]
-    return frame

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
-from urllib.parse import quote
 
 from penstock.command_codes import CommandCode
-from penstock.error_codes import ErrorCode
 from penstock.errors import Rejected
-from penstock.link import Link
 from penstock.reading.api import Api
 
 __all__ = ["delete_runs", "move_run"]
@@ -34,7 +29,7 @@ def delete_runs(places: Sequence[str], say: Say, *, is_sure: bool) -> int:
         if input(f"Permanently delete {what}? [y/N] ").strip().lower() not in ("y", "yes"):
             return 1
     for run in runs:
-        _ask(api, "DELETE", run.path)
+        api.edit("DELETE", run.path)
         say(f"deleted {'/'.join(run.path)}")
     return 0
 
@@ -43,23 +38,9 @@ def move_run(place: str, project: str, say: Say) -> int:
     """Move a run to another project of its entity; returns the exit status."""
     api = Api()
     run = api.run(place)
-    moved = _ask(api, "PATCH", run.path, {"project": project})
+    moved = api.edit("PATCH", run.path, {"project": project})
     if moved.get("project") == project:
         say(f"moved to {run.entity}/{project}/{run.id}")
     else:
         say(f"moving to {run.entity}/{project}/{run.id}: the server is copying it")
     return 0
-
-
-def _ask(api: Api, method: str, path: Sequence[str], body: Any = None) -> dict[str, Any]:
-    settings = api.settings
-    key = settings.key
-    if not key:
-        raise Rejected("this needs an API key", code=ErrorCode.NO_KEY, hint="penstock login")
-    link = Link(settings.base_url, settings.ca_file, settings.proxies)
-    try:
-        address = "/v1/runs/" + "/".join(quote(part, safe="") for part in path)
-        data = None if body is None else json.dumps(body).encode()
-        return link.call(method, address, key, data, "application/json")
-    finally:
-        link.close()

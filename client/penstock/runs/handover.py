@@ -25,6 +25,7 @@ def sent(run: Run) -> dict[str, Any]:
         "name": run.name,
         "step": run.step,
         "parent": run.writer,
+        "root": None if run.root is None else str(run.root),
         "config": run.config.as_dict(),
     }
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
+from penstock.kernel import in_kernel
 from penstock.runs.signals import on_terminate
 
 __all__ = ["Hooks", "in_kernel"]
@@ -57,7 +58,7 @@ class Hooks:
             self._watch_multiprocessing()
 
     def _leave(self) -> None:
-        self._at_exit(self._code)
+        self._at_exit(self._code or int(_has_failed()))
 
     def _begin_child(self) -> None:
         self._code = 0
@@ -111,18 +112,11 @@ class Hooks:
         self._at_exit(self._code)
 
 
+def _has_failed() -> bool:
+    """Whether an exception ends this process: also if somebody has replaced the hook that would have seen it."""
+    return getattr(sys, "last_value", None) is not None and not (hasattr(sys, "ps1") or in_kernel())
+
+
 def exit_code(status: Any) -> int:
     """The exit code for an argument of `sys.exit`."""
     return status if isinstance(status, int) else int(status is not None)
-
-
-def in_kernel() -> bool:
-    """Whether this is a notebook's kernel, where the process outlives its scripts."""
-    ipython = sys.modules.get("IPython")
-    if ipython is None:
-        return False
-    try:
-        shell = ipython.get_ipython()
-        return shell is not None and "terminal" not in type(shell).__module__
-    except Exception:  # the seam to third-party shells
-        return False

@@ -20,6 +20,7 @@ from pathlib import Path
 from penstock import __version__
 from penstock.spool.claims import is_claimed
 from penstock.spool.meta import pid_namespace
+from penstock.spool.segment import standard_numbers_taken
 
 __all__ = ["ensure_shipper", "is_shipper_running", "last_words", "shipper_of"]
 
@@ -62,7 +63,8 @@ def ensure_shipper(
         # If it is held longer, it hangs, or a child forked at that moment has inherited the lock.
         if time.time() - starting.stat().st_mtime < _START_S:
             return None
-        starting_fd = os.open(starting, os.O_RDWR | os.O_CLOEXEC)
+        with standard_numbers_taken():
+            starting_fd = os.open(starting, os.O_RDWR | os.O_CLOEXEC)
     try:
         os.utime(starting_fd)
         if older is not None:
@@ -105,7 +107,8 @@ def _numbers(version: str) -> list[int]:
 
 def _lock(path: Path) -> int | None:
     """A descriptor that holds the lock on this file; None if another process holds it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with standard_numbers_taken():
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -3,14 +3,15 @@ bounded time whatever the server or the network does."""
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from penstock.bounded import within
-from penstock.errors import PenstockError, Rejected
+from penstock.errors import CommError, Rejected, UsageError
 from penstock.names import shared_id
 from penstock.notices import NOTICES
 from penstock.runs.earlier import last_step_here, start_beside
@@ -18,9 +19,14 @@ from penstock.runs.start import BESIDE, FRESH, RESUME, Start
 from penstock.runs.unfinished import find_unfinished
 from penstock.settings import Settings
 
-__all__ = ["TakenUp", "look_up", "replaced_points", "take_up"]
+if TYPE_CHECKING:
+    from penstock.runs.launcher import Launched
+
+__all__ = ["TakenUp", "call", "look_up", "replaced_points", "take_up"]
 
 _LEDGER_S = 2.0
+_OF_LAUNCHERS = frozenset({"RANK", "SLURM_JOB_ID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"})
+"""Without any of these variables, nothing launched this process."""
 LOOK_UP_S = 4.0
 """For the whole look-up. The training script waits for it, so it is short."""
 
@@ -40,10 +46,19 @@ def take_up(settings: Settings) -> TakenUp:
 
     Raises PenstockError if the run contradicts `resume`, ValueError for `resume="must"` without an id.
     """
+    if settings.resume_from is not None and settings.mode != "disabled":
+        return _rewound(settings, settings.resume_from)
     wanted = settings.resume
     settings.run_id = settings.run_id or shared_id(settings)
     if wanted == "auto" and settings.run_id is None and settings.mode != "disabled":
         settings.run_id = find_unfinished(settings)
+    if settings.run_id is None and (launch := _launched(settings)) is not None:
+        settings.run_id = launch.run
+        if launch.is_restart and wanted != "must":
+            return _restarted(settings)
+        wanted = wanted if wanted == "must" else None
+    elif settings.run_id is None and settings.mode == "shared":
+        NOTICES.warn("shared", 'mode="shared" needs one id for all processes: set PENSTOCK_RUN_ID')
     if wanted is None or (wanted == "never" and settings.run_id is None):
         return TakenUp(start_beside(settings) or FRESH)
     if settings.run_id is None or settings.mode == "disabled":
@@ -58,13 +73,55 @@ def take_up(settings: Settings) -> TakenUp:
     found = look_up(settings, here)
     if found is None and here is None:
         if wanted == "must":
-            raise PenstockError(
-                f"there is no run {settings.run_id} in {settings.project} to resume"
-            )
+            raise UsageError(f"there is no run {settings.run_id} in {settings.project} to resume")
         return TakenUp(start_beside(settings) or FRESH)
     if wanted == "never" and found != {} and not _is_of_other_ranks(settings, found):
-        raise PenstockError(f"run {settings.run_id} already exists in {settings.project}")
+        raise UsageError(f"run {settings.run_id} already exists in {settings.project}")
     return _resumed(settings, found, here)
+
+
+def _rewound(settings: Settings, moment: str) -> TakenUp:
+    """Resume a run after a step that is not its last: what its attempts logged later no longer counts.
+
+    Raises ValueError if another setting contradicts this, PenstockError if there is no such run.
+    """
+    run, _, step = moment.partition("?_step=")
+    if settings.resume is not None or settings.run_id not in (None, run):
+        raise ValueError("resume_from cannot be combined with resume, or with another id")
+    settings.run_id, settings.resume = (
+        run,
+        "must",
+    )  # nothing is known of a run that cannot be looked up
+    here = last_step_here(settings)
+    found = {} if settings.mode == "offline" and here is not None else look_up(settings, here)
+    if found is None and here is None:
+        raise UsageError(f"there is no run {run} in {settings.project} to resume from")
+    known = {name: value for name, value in (found or {}).items() if name != "summary"}
+    first = int(step) + 1
+    return TakenUp(Start(RESUME, first), first, known, is_resumed=True)
+
+
+def _launched(settings: Settings) -> Launched | None:
+    """The run that the processes of this one's launch share, if it may be joined."""
+    is_own = settings.mode == "disabled" or settings.sweep_id is not None
+    if is_own or settings.resume == "never" or not settings.join:
+        return None
+    if _OF_LAUNCHERS.isdisjoint(os.environ):
+        return None
+    from penstock.runs.launcher import launched  # noqa: PLC0415  (only where there is a launcher)
+
+    return launched(settings)
+
+
+def _restarted(settings: Settings) -> TakenUp:
+    """A launcher has started this again. Steps go on after the last one; a script that goes back to its
+    checkpoint, and says each step, replaces the rows from there."""
+    here = last_step_here(settings)
+    found = look_up(settings, here, is_of_rank=True) if settings.mode != "offline" else None
+    taken_up = _resumed(settings, found, here)
+    if taken_up.start.kind == RESUME:
+        return replace(taken_up, start=FRESH)
+    return taken_up
 
 
 def _is_of_other_ranks(settings: Settings, found: dict[str, Any] | None) -> bool:
@@ -85,8 +142,11 @@ def _resumed(settings: Settings, found: dict[str, Any] | None, here: int | None)
     return TakenUp(beside or Start(RESUME, first), first, found or {}, is_resumed=True)
 
 
-def look_up(settings: Settings, last_step_here: int | None = None) -> dict[str, Any] | None:
-    """The run on the server; None if there is none, {} if that is unknown.
+def look_up(
+    settings: Settings, last_step_here: int | None = None, *, is_of_rank: bool = False
+) -> dict[str, Any] | None:
+    """The run on the server; None if there is none, {} if that is unknown. `is_of_rank`: its last step is
+    that of this process's rank.
 
     Raises PenstockError if that is unknown and `resume` is "must".
     """
@@ -94,7 +154,7 @@ def look_up(settings: Settings, last_step_here: int | None = None) -> dict[str, 
 
     def ask() -> None:
         try:
-            answers.append(_ask(settings))
+            answers.append(_ask(settings, is_of_rank=is_of_rank))
         except Exception as error:  # re-raised in the other thread
             answers.append(error)
 
@@ -105,14 +165,14 @@ def look_up(settings: Settings, last_step_here: int | None = None) -> dict[str, 
         thread.join(LOOK_UP_S)
     except RuntimeError as error:  # no thread could be started
         answers.append(error)
-    answer = answers[0] if answers else PenstockError(f"no answer in {LOOK_UP_S:.0f} s")
+    answer = answers[0] if answers else CommError(f"no answer in {LOOK_UP_S:.0f} s")
     if not isinstance(answer, Exception):
         return answer
     NOTICES.warn(
         "resume", f"cannot look up the run to resume: {answer}; {_so(settings, last_step_here)}"
     )
     if settings.resume == "must":
-        raise PenstockError(f"cannot look up the run to resume: {answer}") from answer
+        raise CommError(f"cannot look up the run to resume: {answer}") from answer
     return {}
 
 
@@ -129,7 +189,7 @@ def replaced_points(settings: Settings, run: str, writer: str) -> int | None:
     server does not say."""
 
     def ask() -> int | None:
-        ledger = _call(settings, run, "/ledger")
+        ledger = call(settings, run, "/ledger")
         for each in ledger["writers"]:
             if each["writer"] == writer:
                 return int(each["points_sent"]) - int(each["points_stored"])
@@ -140,19 +200,21 @@ def replaced_points(settings: Settings, run: str, writer: str) -> int | None:
     return None
 
 
-def _ask(settings: Settings) -> dict[str, Any] | None:
+def _ask(settings: Settings, *, is_of_rank: bool) -> dict[str, Any] | None:
     # A process that starts later than others of its job finds their run, and must not go on after their steps.
-    of_rank = f"?rank={settings.rank}" if settings.mode == "shared" or settings.rank else ""
+    of_rank = (
+        f"?rank={settings.rank}" if is_of_rank or settings.mode == "shared" or settings.rank else ""
+    )
     try:
-        return _call(settings, settings.run_id or "", of_rank)
+        return call(settings, settings.run_id or "", of_rank)
     except Rejected as error:
         if error.status == 404:
             return None
         raise
 
 
-def _call(settings: Settings, run: str, what: str = "") -> dict[str, Any]:
-    """What the server says of a run."""
+def call(settings: Settings, run: str, what: str = "", *, method: str = "GET") -> dict[str, Any]:
+    """The server's answer about a run."""
     from penstock.link import Link  # noqa: PLC0415  (only here)
 
     link = Link(settings.base_url, settings.ca_file, settings.proxies, timeout_s=LOOK_UP_S)
@@ -161,6 +223,6 @@ def _call(settings: Settings, run: str, what: str = "") -> dict[str, Any]:
         entity = settings.entity or str(link.call("GET", "/v1/viewer", key)["entity"])
         names = (entity, settings.project, run)
         path = "/v1/runs/" + "/".join(quote(name, safe="") for name in names)
-        return link.call("GET", f"{path}{what}", key)
+        return link.call(method, f"{path}{what}", key)
     finally:
         link.close()

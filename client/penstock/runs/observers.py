@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from penstock.notices import NOTICES
+from penstock.runs.system_metrics import observe_system
+from penstock.runs.tapped import tap_into
 
 if TYPE_CHECKING:
     from penstock.runs.run import Run
@@ -27,7 +28,10 @@ class Observer(Protocol):
         """Called in a forked child: let go of what belongs to the parent."""
 
 
-_KINDS: tuple[tuple[str, Callable[[Run], Observer | None]], ...] = ()
+_KINDS: tuple[tuple[str, Callable[[Run], Observer | None]], ...] = (
+    ("console output", tap_into),
+    ("system metrics", observe_system),
+)
 """By name: attaches an observer, or returns None if there is nothing to observe."""
 
 
@@ -36,13 +40,15 @@ class Observers:
 
     def __init__(self) -> None:
         self._attached: dict[str, Observer] = {}
+        self._fault: Callable[[str, BaseException], None] = lambda what, error: None
 
     def attach(self, run: Run) -> None:
+        self._fault = run._slow_path.repairs.fault
         for name, attach in _KINDS:
             try:
                 observer = attach(run)
             except Exception as error:  # the seam: training continues in any case
-                NOTICES.warn(f"observe {name}", f"{name} is not recorded: {error!r}")
+                self._fault(name, error)
             else:
                 if observer is not None:
                     self._attached[name] = observer
@@ -59,4 +65,4 @@ class Observers:
             try:
                 getattr(observer, method)()
             except Exception as error:  # the seam, as above
-                NOTICES.warn(f"observe {name}", f"{name}: {error!r}")
+                self._fault(name, error)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from penstock import __version__
 from penstock.ids import new_writer_id
@@ -18,6 +19,7 @@ from penstock.settings import Settings
 from penstock.spool.meta import Meta, boot_id, boot_us, load_meta, pid_namespace
 from penstock.spool.segment import NO_SEGMENT
 from penstock.spool.spool_folder import Spool, SpoolOptions, is_disk_full
+from penstock.system.wish import wish
 
 __all__ = ["NewWriter", "say_what_is_missing"]
 
@@ -38,7 +40,7 @@ class NewWriter:
 
         def make(root: Path, limit_bytes: int) -> Spool:
             options = SpoolOptions(limit_bytes, self.settings.on_full)
-            spool = Spool(root, self._meta(root), options, look)
+            spool = Spool(root, self._meta(root, limit_bytes), options, look)
             if spool.first is NO_SEGMENT and is_disk_full(root):
                 spool.discard()
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
@@ -49,7 +51,7 @@ class NewWriter:
             raise OSError("there is no folder to keep data in")
         return spool
 
-    def _meta(self, root: Path) -> Meta:
+    def _meta(self, root: Path, limit_bytes: int) -> Meta:
         settings = self.settings
         return Meta(
             base_url=settings.base_url,
@@ -73,7 +75,14 @@ class NewWriter:
             started_boot_us=boot_us(),
             start=self.start.kind,
             start_step=self.start.step,
+            system=self._wish(limit_bytes),
         )
+
+    def _wish(self, limit_bytes: int) -> dict[str, Any]:
+        """Of system metrics: processes that join a writer are in its process tree."""
+        settings = self.settings
+        is_wanted = settings.system_metrics and not settings.x_disable_stats and not self.parent
+        return wish(settings.system_interval_s, limit_bytes) if is_wanted else {}
 
     def _parents_key(self, root: Path) -> str:
         """A process that was handed a run gets the key from the folder with the data."""

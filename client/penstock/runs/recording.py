@@ -5,11 +5,11 @@ Nothing here raises into the training loop: what cannot be recorded is reported 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
-from penstock.notices import NOTICES
 from penstock.spool.writer import NoRoom, Writer
 from penstock.values.slowpath import SlowPath
 
@@ -41,7 +41,12 @@ class Recorder:
         except NoRoom as reason:
             self._writer.drop(str(reason))
         except Exception as error:  # the seam: training continues in any case
-            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {error}")
+            self._fail(kind, error)
+
+    def state(self, state: str, *, is_primary: bool, **others: Any) -> None:
+        """Append the run's state. What a rank above 0 says counts only if no rank 0 takes part, so one that
+        starts late revives no crashed run."""
+        self.record("state" if is_primary else "rank_state", state=state, **others)
 
     def say(self, kind: str, **fields: Any) -> None:
         """Append a record of any values: now, or after pending ones have been read."""
@@ -52,7 +57,7 @@ class Recorder:
                 fields, lambda plain: self.record(kind, **self._fitting(kind, plain)), kind
             )
         except Exception as error:  # the seam, as above
-            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
+            self._fail(kind, error)
 
     def update(self, kind: str, values: dict[Any, Any], still: Callable[[str], bool]) -> None:
         """Append entries of config or summary, in as many records as they need."""
@@ -61,7 +66,13 @@ class Recorder:
         try:
             self.slow_path.update(kind, values, lambda update: self._update(kind, update), still)
         except Exception as error:  # the seam, as above
-            NOTICES.warn(f"record {kind}", f"{kind} was not recorded: {type(error).__name__}")
+            self._fail(kind, error)
+
+    def _fail(self, kind: str, error: Exception) -> None:
+        if self.slow_path.strict:
+            raise error
+        with contextlib.suppress(Exception):  # no memory or stack is left for that
+            self.slow_path.repairs.fault(kind, error)
 
     def _fitting(self, kind: str, plain: dict[str, Any]) -> dict[str, Any]:
         """The fields, with text of limited length where text is expected."""

@@ -9,37 +9,39 @@ from __future__ import annotations
 import os
 import sys
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.ids import new_run_id
-from penstock.names import friendly_name
+from penstock.names import name_of
 from penstock.notices import NOTICES
-from penstock.runs.lookup import TakenUp, replaced_points
+from penstock.runs.ending import Ending
+from penstock.runs.lookup import TakenUp
+from penstock.runs.metrics import AlertPace
 from penstock.runs.observers import Observers
 from penstock.runs.opening import NewWriter, say_what_is_missing
-from penstock.runs.places import sync_command
 from penstock.runs.recording import FieldSender, Recorder
 from penstock.runs.sending import Sending
 from penstock.runs.start import BESIDE, FRESH, Start
-from penstock.runs.unfinished import note_finished, note_started
+from penstock.runs.telling import Telling
+from penstock.runs.unfinished import note_started
 from penstock.settings import RUN_SETTINGS, Settings, program
 from penstock.spool.spool_folder import Spool
 from penstock.spool.writer import Writer
-from penstock.values.arguments import text_of, texts_of
 from penstock.values.fields import Config, ConfigSelection, Summary
 from penstock.values.slowpath import SlowPath
+
+if TYPE_CHECKING:
+    from penstock.runs.run_status import RunStatus
 
 __all__ = ["Run"]
 
 _FRESH = TakenUp(FRESH)
-_UNKNOWN_ENTITY = "-"
-"""In a URL: the viewer's own entity."""
 
 
-class Run:
+class Run(Ending, Telling):
     """One run of an experiment, created by `penstock.init`; usable as a context manager."""
 
     def __init__(
@@ -63,8 +65,10 @@ class Run:
         self.id = settings.run_id or new_run_id()
         self.project = settings.project
         self.entity = settings.known_entity
-        self.group = settings.group
-        self.job_type = settings.job_type
+        self.group = settings.group or ""
+        self.job_type = settings.job_type or ""
+        self.start_time = time.time()
+        """When this process started it, in seconds since 1970 UTC."""
         self.disabled = settings.mode == "disabled"
         self.finished = False
         self.is_kept = True
@@ -72,10 +76,16 @@ class Run:
         known = taken_up.known
         self.resumed = taken_up.is_resumed
         """Whether it goes on with an earlier attempt."""
-        self._name = settings.name or known.get("name") or friendly_name()
+        self._name = settings.name or known.get("name") or name_of(self.id)
         self._notes = settings.notes if settings.notes is not None else known.get("notes") or None
         self._tags = settings.tags or tuple(known.get("tags") or ())
+        self.starting_step = taken_up.step
+        """The first step of this attempt."""
         self._start = taken_up.start
+        self.root: Path | None = None
+        """The folder with its spool."""
+        self._dir = ""
+        self._alert_pace = AlertPace()
         self._process = os.getpid() if parent is None else 0
         self._parent = parent or ""
         self._on_process, self._on_finish = on_process, on_finish
@@ -87,7 +97,8 @@ class Run:
         self._writer.step = taken_up.step
         self._recorder = Recorder(self._writer, self._slow_path, is_off=self.disabled)
         self._record = self._recorder.record
-        self.config = Config(FieldSender(self._recorder, "config"), selection)
+        is_fixed = settings.strict and not settings.allow_val_change
+        self.config = Config(FieldSender(self._recorder, "config"), selection, is_fixed=is_fixed)
         self.summary = Summary(FieldSender(self._recorder, "summary"), self._writer.summary)
         self.config.know(known.get("config"))
         self.summary.know(known.get("summary"))
@@ -100,7 +111,11 @@ class Run:
             self._begin_whole(config)
 
     def log(
-        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None
+        self,
+        data: Mapping[str, Any],
+        step: int | None = None,
+        commit: bool | None = None,
+        sync: bool | None = None,
     ) -> None:
         """Log a row of values; when this returns, they survive `kill -9` of the process.
 
@@ -111,37 +126,9 @@ class Run:
 
         Numbers become points; strings, booleans, lists and histograms become values. Nested dicts
         are flattened with dots. Tensors and arrays are read in the background, without waiting for a
-        device.
+        device. `sync` is an older argument of W&B's: nothing waits here.
         """
         self._writer.log(data, step, commit)
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._name = text_of(self._slow_path, "run.name", name) or self._name
-        self._recorder.say("run", name=self._name)
-
-    @property
-    def notes(self) -> str | None:
-        return self._notes
-
-    @notes.setter
-    def notes(self, notes: str) -> None:
-        self._notes = text_of(self._slow_path, "run.notes", notes)
-        self._recorder.say("run", notes=self._notes or "")
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        return self._tags
-
-    @tags.setter
-    def tags(self, tags: Any) -> None:
-        found = texts_of(self._slow_path, "run.tags", tags) or ()
-        self._tags = (found,) if isinstance(found, str) else found
-        self._recorder.say("run", tags=[*self._tags])
 
     @property
     def writer(self) -> str:
@@ -155,34 +142,32 @@ class Run:
 
     @property
     def dir(self) -> str:
-        return str(self.settings.root)
+        """A folder of its own on this machine, made when first used and kept after the run."""
+        if not self._dir:
+            from penstock.runs.run_folder import run_folder  # noqa: PLC0415  (rarely needed)
 
-    @property
-    def url(self) -> str:
-        """The page of this run."""
-        return f"{self.project_url}&run={urllib.parse.quote(self.id)}"
+            self._dir = run_folder(self.root, self.project, self.id)
+        return self._dir
 
-    @property
-    def project_url(self) -> str:
-        """The page of this run's project."""
-        place = f"{self.entity or _UNKNOWN_ENTITY}/{self.project}"
-        return f"{self.settings.base_url}/?project={urllib.parse.quote(place, safe='/')}"
+    sync_dir = dir
 
-    def define_metric(self, name: str, step_metric: Any = None, **options: Any) -> None:
-        """Define how a metric, or every metric that matches a pattern like `val/*`, is treated.
+    def status(self) -> RunStatus:
+        """How much of what was logged the server has stored."""
+        from penstock.runs.run_status import status_of_run  # noqa: PLC0415  (rarely needed)
 
-        summary: min, max, mean, best, first, last, none, or several; the metric's entry in the run's
-        summary on the server, such as `{"max": 0.9}`. goal: minimize or maximize, for best.
-        step_metric: the metric used as its x axis. All of it is stored with the run.
-        """
-        options = {"name": name, "step_metric": step_metric, **options}
-        given = {name: value for name, value in options.items() if value is not None}
-        self._recorder.say("define_metric", **given)
+        return status_of_run(self._writer.spool().folder if self._writer.has_spool else None)
 
-    def alert(self, title: str, text: str = "", level: Any = "INFO", **options: Any) -> None:
-        """Record an alert with the run."""
-        now_us = time.time_ns() // 1_000
-        self._recorder.say("alert", title=title, text=text, level=level, time=now_us)
+    def log_code(
+        self,
+        root: Any = ".",
+        name: str | None = None,
+        include_fn: Callable[..., bool] | None = None,
+        exclude_fn: Callable[..., bool] | None = None,
+    ) -> int:
+        """Keep files of source code with the run; see `penstock.runs.code.log_code`."""
+        from penstock.runs.code import log_code  # noqa: PLC0415  (rarely needed)
+
+        return log_code(self, root, name, include_fn, exclude_fn)
 
     def finish(
         self,
@@ -201,7 +186,7 @@ class Run:
         if not self.disabled:
             timeout_s = self._sending.patience_s if timeout_s is None else timeout_s
             try:
-                self._end(exit_code or 0, timeout_s, quiet=bool(quiet))
+                self._end(exit_code or 0, timeout_s, quiet=bool(quiet or self.settings.quiet))
             except Exception as error:  # the seam: finish never raises
                 NOTICES.warn("finish", f"the run could not be finished properly: {error!r}")
         self._on_finish(self)
@@ -299,18 +284,18 @@ class Run:
         about = {
             **{name: getattr(self.settings, name) for name in RUN_SETTINGS},
             "tags": list(self.settings.tags) or None,
-            # Yields to any given name, now or from when the run started.
-            "default_name": self._name if speaks and not self.settings.name else None,
+            # Yields to any given name, now or from when the run started; every rank has the same.
+            "default_name": None if self.settings.name else self._name,
             "sweep": self.settings.sweep_id,
-            "host": self.settings.host_name or os.uname().nodename,
+            "host": self.settings.label or self.settings.host_name or os.uname().nodename,
             "program": program(),
             "python": ".".join(map(str, sys.version_info[:3])),
         }
         given = {key: value for key, value in about.items() if value is not None}
         self._recorder.say("run", **given)
         self._slow_path.repairs.flush()
-        if speaks:  # otherwise a rank that starts late would revive a crashed run
-            self._record("state", state="running")
+        self._recorder.state("running", is_primary=speaks)
+        if speaks:
             note_started(self._writer.spool().root, self.settings, self.id, self._writer.id)
         self._observers.attach(self)
         NOTICES.say(f"run {self._name} of {self.project}: {self.url}")
@@ -330,66 +315,19 @@ class Run:
             start=Start(BESIDE) if self._parent else self._start,
         )
         spool = writer.open(self._sending.look)
+        self.root = spool.root
         # After the spool exists: a shipper about to exit then sees it.
         self._sending.ensure(spool.root)
         return spool
 
-    def _end(self, exit_code: int, timeout_s: float, *, quiet: bool) -> None:
-        deadline = time.monotonic() + timeout_s
-        self._observers.finish()
-        if not self._slow_path.drain(timeout_s):
-            NOTICES.warn("drain", "some values were not ready in time and are not logged")
-        self._slow_path.repairs.flush()
-        writer = self.writer  # unknown once it is closed
-        spool = self._close(exit_code)
-        if self._writer.dropped_rows:
-            NOTICES.say(f"{self._writer.dropped_rows} logged rows were dropped in total")
-        if spool is None:
-            return
-        if self.settings.mode == "offline":
-            command = sync_command(spool.root)
-            NOTICES.say(f"run {self._name} is kept in {spool.folder}; send it with: {command}")
-            return
-        begun = spool.first.sequence
-        progress = self._sending.wait(spool.folder, begun, deadline)
-        if outcome := self._sending.outcome(spool.folder, begun, progress):
-            NOTICES.say(f"run {self._name}: {outcome}")
-        elif not quiet:
-            NOTICES.say(f"run {self._name} is stored: {self.url}")
-        if not outcome:
-            self._say_what_was_replaced(progress.replaced, writer)
-
-    def _say_what_was_replaced(self, replaced: int, writer: str) -> None:
-        """`replaced`: points that were not even sent; others may have been replaced on the server."""
-        if self._writer.lower_rows:
-            replaced += replaced_points(self.settings, self.id, writer) or 0
-        if replaced:
-            NOTICES.say(
-                f"run {self._name}: {replaced} points were replaced by later ones with the same key and"
-                " step; to keep all, count the steps on, or use a run or other keys for each fold"
-            )
-
-    def _close(self, exit_code: int) -> Spool | None:
-        """Write the last records and release the spool; returns it."""
-        try:
-            if not self.is_kept or not (self.is_of_this_process or self._writer.has_spool):
-                return None  # nothing is stored, or a forked child logged nothing
-            if self.is_primary:
-                state = "finished" if exit_code == 0 else "failed"
-                self._record("state", state=state, exit_code=exit_code)
-            spool = self._writer.spool()
-            self._writer.close()
-            if self.is_primary and exit_code == 0:
-                note_finished(spool.root, self.settings)
-        except Exception as error:  # the seam: finish never raises
-            NOTICES.warn("close", f"the spool could not be closed: {error!r}")
-            return None
-        return spool
-
-    def _ignore(self, data: object, step: Any = None, commit: bool | None = None) -> None:
+    def _ignore(
+        self, data: object, step: Any = None, commit: bool | None = None, sync: Any = None
+    ) -> None:
         """`log` of a disabled run."""
 
-    def _drop(self, data: object, step: Any = None, commit: bool | None = None) -> None:
+    def _drop(
+        self, data: object, step: Any = None, commit: bool | None = None, sync: Any = None
+    ) -> None:
         """`log` if nothing can be stored: rows are counted, and step and summary still work."""
         writer = self._writer
         if isinstance(step, int):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from penstock.errors import UsageError
 from penstock.notices import NOTICES
 from penstock.runs.assignment import Assignment
 from penstock.runs.hooks import Hooks, in_kernel
@@ -19,32 +23,39 @@ from penstock.values.configs import swept
 from penstock.values.fields import ConfigSelection
 from penstock.values.slowpath import SlowPath
 
-__all__ = ["current", "finish", "init", "on_change", "run_of"]
+__all__ = [
+    "attached", "current", "finish", "finish_all", "forget_listener", "init", "on_change", "run_of", "setup",
+]  # fmt: skip
 
 _runs: list[Run] = []
 _current: Run | None = None
+_defaults: dict[str, Any] = {}
 _listeners: list[Callable[[Run | None], None]] = []
 _OTHER_ARGUMENTS = frozenset({"run_id", *(f"run_{name}" for name in RUN_SETTINGS), *RUN_SETTINGS})
 """Former W&B names of arguments, and fields of the run that are no arguments of their own."""
 
 
 def init(
-    project: str | None = None,
     entity: str | None = None,
-    name: str | None = None,
-    config: Any = None,
-    id: str | None = None,
-    group: str | None = None,
-    job_type: str | None = None,
-    tags: Any = None,
-    notes: str | None = None,
-    mode: str | None = None,
+    project: str | None = None,
     dir: Any = None,
-    resume: str | bool | None = None,
-    reinit: str | bool | None = None,
-    settings: Settings | dict[str, Any] | None = None,
+    id: str | None = None,
+    name: str | None = None,
+    notes: str | None = None,
+    tags: Any = None,
+    config: Any = None,
     config_exclude_keys: Any = None,
     config_include_keys: Any = None,
+    allow_val_change: bool | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    mode: str | None = None,
+    reinit: str | bool | None = None,
+    resume: str | bool | None = None,
+    resume_from: str | None = None,
+    fork_from: str | None = None,
+    save_code: bool | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Run:
     """Start a run and return it; the module's `log`, `config`, `summary` and `finish` act on it.
@@ -58,11 +69,13 @@ def init(
     to keep, now and later. mode: "online", "offline" (keep data until `penstock sync`), "disabled"
     (do nothing), or "shared" (several processes log to one run; pass the same `id` in each). reinit:
     what to do if a run is active: "return_previous" (default), "finish_previous" (also True; default
-    in notebooks), "create_new". dir: data is kept in its subfolder `penstock`. Other arguments of
-    W&B's `init` are noted once and ignored.
+    in notebooks), "create_new". dir: data is kept in its subfolder `penstock`. resume_from: `ID?_step=N`,
+    to resume a run after an earlier step; fork_from: the same for a new run, which gets the other's
+    history up to there: this waits for the server. save_code: keep the main script with the run. Entries of `penstock.config` that were set before
+    go to this run. Other arguments of W&B's `init` are noted once and ignored.
 
-    Raises ValueError for impossible arguments and PenstockError if the run contradicts `resume`;
-    nothing has started then. Invalid environment variables are reported and ignored.
+    Raises ValueError for impossible arguments, and PenstockError if the run contradicts `resume`, or if the
+    server does not fork; nothing has started then. Invalid environment variables are reported and ignored.
     """
     config = config_of(config)
     selection = ConfigSelection(config_exclude_keys, config_include_keys)
@@ -79,13 +92,19 @@ def init(
         "mode": mode,
         "dir": None if dir is None else os.path.join(dir, "penstock"),  # noqa: PTH118
         "resume": resume,
+        "resume_from": resume_from,
+        "fork_from": fork_from,
+        "save_code": save_code,
         "reinit": reinit,
+        "allow_val_change": allow_val_change,
     }
-    resolved = Settings.resolve(settings, {**_by_other_names(others, slow_path), **_stated(given)})
+    resolved = Settings.resolve(
+        _over_defaults(settings), {**_by_other_names(others, slow_path), **_stated(given)}
+    )
     assignment = Assignment.of(os.environ)
     if assignment is not None:  # started by an agent, whose assignment takes precedence
         resolved.update(assignment.settings, source="the sweep's agent")
-    NOTICES.quiet = resolved.silent
+    NOTICES.quiet, NOTICES.strict = resolved.silent, resolved.strict
     # A forked child that calls this starts its own run, even if its parent has one.
     active = _current if _current is not None and _current.is_of_this_process else None
     if active is not None and not active.finished:
@@ -95,17 +114,21 @@ def init(
             NOTICES.warn("reinit", f"init(): {active!r} is still active; returning it")
             return active
     slow_path.strict = resolved.strict
+    early = _set_before_init()
     run = Run(
         resolved,
         config,
-        taken_up=take_up(resolved),
+        taken_up=_taken_up(resolved),
         selection=selection,
         slow_path=slow_path,
         on_process=_hook,
         on_finish=_forget,
     )
+    if early is not None:
+        run.config.setdefaults(early[0])
+        run.summary.update(early[1])
     if assignment is not None:
-        run.config.update(swept(run.config, assignment.parameters))
+        run.config.update(swept(run.config, assignment.parameters), allow_val_change=True)
     _adopt(run, make_current=active is None or active.finished)
     return run
 
@@ -121,10 +144,37 @@ def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
         _current.finish(exit_code, quiet)
 
 
+def finish_all(exit_code: int = 0) -> None:
+    """Finish every run of this process."""
+    _at_exit(exit_code)
+
+
+def attached(run_id: str) -> Run:
+    """The run of this process with this id. Raises UsageError if there is none."""
+    for run in _runs:
+        if run.id == run_id and not run.finished:
+            return run
+    raise UsageError(
+        f"this process has no run {run_id!r}: pass the Run itself to it, which can be pickled"
+    )
+
+
+def setup(settings: Any = None) -> SimpleNamespace:
+    """Make these settings the defaults of later runs. Returns an object with them as `settings`."""
+    _defaults.update(_over_defaults(settings))
+    return SimpleNamespace(settings=Settings.resolve(_defaults, {}))
+
+
 def on_change(listener: Callable[[Run | None], None]) -> None:
     """Call `listener` whenever the current run changes."""
     if listener not in _listeners:
         _listeners.append(listener)
+
+
+def forget_listener(listener: Callable[[Run | None], None]) -> None:
+    """Call it no longer."""
+    if listener in _listeners:
+        _listeners.remove(listener)
 
 
 def run_of(described: dict[str, Any]) -> Run:
@@ -142,14 +192,39 @@ def run_of(described: dict[str, Any]) -> Run:
         on_process=_hook,
         on_finish=_forget,
     )
+    if run.root is None and described["root"] is not None:
+        run.root = Path(described["root"])
     run.config._values.update(described["config"])  # the server already has it
     _adopt(run, make_current=False)
     return run
 
 
+def _taken_up(settings: Settings) -> TakenUp:
+    if settings.fork_from is None or settings.mode == "disabled":
+        return take_up(settings)
+    from penstock.runs.forking import fork  # noqa: PLC0415  (rarely needed)
+
+    return fork(settings, settings.fork_from)
+
+
+def _over_defaults(settings: Settings | Mapping[str, Any] | None) -> dict[str, Any]:
+    if isinstance(settings, Settings):
+        settings = {**settings.given, **settings.without_effect}
+    return {**_defaults, **(settings or {})}
+
+
+def _set_before_init() -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """The config and summary that were set before there was a run."""
+    before = sys.modules.get("penstock.runs.before_init")
+    return None if before is None else before.take()
+
+
 def _by_other_names(others: dict[str, Any], slow_path: SlowPath) -> dict[str, Any]:
-    for argument in others.keys() - _OTHER_ARGUMENTS:
-        NOTICES.warn(f"argument {argument}", f"init(): {argument!r} has no effect in Penstock")
+    without_effect = {name: value for name, value in others.items() if name not in _OTHER_ARGUMENTS}
+    if any(value is not None for value in without_effect.values()):
+        from penstock.surface.arguments import note_arguments  # noqa: PLC0415  (rarely needed)
+
+        note_arguments("init", without_effect)
     known = {name: others[name] for name in others.keys() & _OTHER_ARGUMENTS}
     return {
         name: (texts_of if name == "run_tags" else text_of)(

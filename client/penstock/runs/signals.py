@@ -34,7 +34,10 @@ def on_terminate(note: Callable[[Callable[[], None]], None]) -> None:
 
         note(go_on)
 
-    signal.signal(signal.SIGTERM, handle)
+    try:
+        signal.signal(signal.SIGTERM, handle)
+    except ValueError:  # a subinterpreter
+        return
     held = threading.local()
 
     def hold() -> None:

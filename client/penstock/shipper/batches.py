@@ -28,6 +28,7 @@ from penstock.wire import (
     fit_all,
 )
 from penstock.wire.compression import expand
+from penstock.wire.records import STATE_KINDS
 
 __all__ = ["NO_LIMITS", "BatchBuilder", "content_of"]
 
@@ -41,11 +42,11 @@ NO_LIMITS = BatchLimits(1 << 60, 1 << 60, 1 << 60, 1 << 60, 1 << 60)
 
 
 def content_of(
-    cut: Cut, found: Gathered | None, rejects: Rejects
+    cut: Cut, found: Gathered | None, rejects: Rejects, *, is_primary: bool = True
 ) -> tuple[list[Frame], Sequence[Mapping[str, Any]]]:
     """A batch's frames and records by the rules with which it was cut. Raises OSError."""
     if cut.kind == "crashed":
-        return [], [{"t": "state", "state": "crashed"}]
+        return [], [{"t": "state" if is_primary else "rank_state", "state": "crashed"}]
     if cut.kind == "again":
         batch = _rejected(rejects, cut.source)
         frames = batch.frames
@@ -70,7 +71,7 @@ def _rejected(rejects: Rejects, source: int) -> Batch:
 
 
 def _is_state(record: Any) -> bool:
-    return isinstance(record, dict) and record.get("t") == "state"
+    return isinstance(record, dict) and record.get("t") in STATE_KINDS
 
 
 class BatchBuilder:
@@ -98,7 +99,7 @@ class BatchBuilder:
             client=cut.client,
             start=Start(self._meta.start, self._meta.start_step),
         )
-        batch.frames, records = content_of(cut, found, self._rejects)
+        batch.frames, records = content_of(cut, found, self._rejects, is_primary=self._meta.primary)
         batch.records = [*records, *notice_records(cut)]
         plain = encode_batch(batch)
         digest = batch_digest(plain)

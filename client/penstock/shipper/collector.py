@@ -20,9 +20,10 @@ from penstock.shipper.open_spool import OpenSpool
 from penstock.shipper.polls import TICK_S
 from penstock.shipper.recuts import Recuts
 from penstock.shipper.watch import WriterWatch
+from penstock.spool.meta import Meta
 from penstock.spool.record import Position
 from penstock.spool.root import folder_bytes
-from penstock.wire import RULES
+from penstock.wire import RULES, SYSTEM_RANK
 
 __all__ = ["Collector"]
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 FIRST_INTERVAL_S, REJECTED_S = 0.3, 1.0
 """Between a run's batches until the server says, and between looks for batches to retry."""
 _MAX_INTERVAL_S = 60.0
+_SYSTEM_ROWS = 2.0
+"""Of system metrics in a batch: nobody waits for them, and every batch costs the server a commit."""
 _ENDED_STATES = frozenset({"finished", "failed", "preempting"})
 
 
@@ -47,6 +50,7 @@ class Collector:
         self._spool = spool
         self._delivery = spool.delivery
         self._writer = writer
+        self._least_s = _least_interval_s(spool.meta)
         self._limits = BatchLimits()
         self._recuts = Recuts(spool.cuts, spool.builder, spool.reader, spool.rejects)
         self._notices = LossNotices(spool.meta.host or "its machine", spool.cuts.cuts.values())
@@ -82,7 +86,7 @@ class Collector:
     def keep_pace(self, interval_s: float | None) -> None:
         """Cut as often as the server asks."""
         if interval_s is not None:
-            self._interval_s = min(max(interval_s, TICK_S), _MAX_INTERVAL_S)
+            self._interval_s = min(max(interval_s, self._least_s), _MAX_INTERVAL_S)
             self.due_at = min(self.due_at, time.monotonic() + self._interval_s)
 
     def cut(self, now: float) -> bool:
@@ -152,7 +156,9 @@ class Collector:
 
     def _end(self, found: Gathered) -> bool:
         meta = self._spool.meta
-        crashed = not (found.ended or self._spool.cuts.state in _ENDED_STATES) and meta.primary
+        has_ended = found.ended or self._spool.cuts.state in _ENDED_STATES
+        # A forked child that dies says nothing about its parent's run.
+        crashed = not has_ended and (meta.primary or not meta.parent)
         if crashed:
             log.warning("%s: the training process ended without finish()", meta.run)
             self._store("crashed", self.cursor, None)
@@ -194,3 +200,10 @@ class Collector:
             rules=RULES,
             fold=folded(spool.cuts.fold, found.columns) if found else {},
         )
+
+
+def _least_interval_s(meta: Meta) -> float:
+    every_s = meta.system.get("interval_s")
+    if meta.rank < SYSTEM_RANK or not isinstance(every_s, (int, float)):
+        return TICK_S
+    return max(TICK_S, _SYSTEM_ROWS * every_s)

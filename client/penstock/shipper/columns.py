@@ -21,7 +21,7 @@ from penstock.spool.record import PAYLOAD_HEAD, RECORD_HEAD
 from penstock.values.trees import flatten
 from penstock.wire import RULES, Frame
 from penstock.wire.numbers import not_finite_text
-from penstock.wire.records import ValueRecord
+from penstock.wire.records import STATE_KINDS, ValueRecord
 
 __all__ = ["BatchLimits", "Columns"]
 
@@ -121,7 +121,7 @@ class Columns:
 
     def add_record(self, record: dict[str, Any], size_bytes: int) -> None:
         self._records.append(record)
-        if record.get("t") == "state":
+        if record.get("t") in STATE_KINDS:
             self.state = str(record.get("state") or "")
         self._size += size_bytes
         self._elements += 2 * size_bytes

@@ -27,6 +27,7 @@ from penstock.shipper.polls import MAX_POLL_S, TICK_S, Polls
 from penstock.shipper.replies import Reply
 from penstock.shipper.retention import SegmentRetention
 from penstock.shipper.transmitter import Transmitter
+from penstock.shipper.uploads import Uploads
 from penstock.shipper.watch import WriterWatch
 from penstock.spool.progress import Progress
 
@@ -49,6 +50,7 @@ class SpoolSender:
         self._transmitter = Transmitter(spool, link, breaker)
         self.key = self._transmitter.key
         self._outcomes = Outcomes(spool, self._collector, self.key)
+        self._uploads = Uploads(folder)
         self._retention = SegmentRetention(folder, spool.reader.first().segment)
         if self.meta.parent:  # another process may have continued it: check again
             self._delivery.continued()
@@ -207,12 +209,29 @@ class SpoolSender:
         is_waiting = not (self._delivery.is_all_acknowledged or self._outcomes.is_gone)
         if is_waiting and now >= self._polls.due_at:
             self._poll(now)
+        if self.progress.acknowledged and self._upload():
+            return 0.0
         return self._rest_s(now)
+
+    def _upload(self) -> bool:
+        """Send the next of the run's files; False if there is none."""
+        path = None if self._outcomes.is_gone else self._uploads.next()
+        if path is None:
+            return False
+        file = self._uploads.read(path)
+        if file is not None:
+            try:
+                self._transmitter.upload(file)
+            except Rejected as error:
+                self._uploads.refused(path, error)
+            else:
+                self._uploads.uploaded(path)
+        return True
 
     def _rest_s(self, now: float) -> float:
         """How long there is nothing to do, now that everything is sent."""
         is_stored = self._delivery.is_all_acknowledged
-        if self.progress.ended and is_stored:
+        if self.progress.ended and is_stored and not self._has_files:
             self._delivery.finished(time.time())
         self._is_idle = is_stored and self._collector.found_nothing(now)
         return self._polls.rest_s(
@@ -220,6 +239,10 @@ class SpoolSender:
             cut_at=None if self.progress.ended else self._collector.due_at,
             is_waiting=not (is_stored or self._outcomes.is_gone),
         )
+
+    @property
+    def _has_files(self) -> bool:
+        return self._uploads.are_left and not self._outcomes.is_gone
 
     def _deliver(self, cut: Cut) -> None:
         if self._outcomes.is_gone:

@@ -16,6 +16,8 @@ from penstock.shipper.circuit_breaker import CircuitBreaker
 from penstock.shipper.cuts import Cut
 from penstock.shipper.open_spool import OpenSpool
 from penstock.shipper.replies import Reply
+from penstock.shipper.uploads import put_file
+from penstock.spool.files import SpooledFile
 from penstock.wire import join_batches
 
 __all__ = ["Transmitter"]
@@ -61,6 +63,16 @@ class Transmitter:
             if error.status != 404:  # 404: not known there yet
                 raise
             return Reply()
+
+    def upload(self, file: SpooledFile) -> None:
+        """Send one of the run's files."""
+        key, meta = self.key.now(), self._spool.meta
+
+        def put() -> dict[str, Any]:
+            put_file(self._link, meta, key, file)
+            return {}
+
+        self._ask(put)
 
     def _ask(self, request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         meta = self._spool.meta

@@ -19,23 +19,28 @@ _NAME = "shipper.bell"
 _MUCH = 4_096
 
 
-def ring(root: Path) -> None:
-    """Wake the shipper of `root`, if one is listening. Never blocks, never raises."""
+def ring(root: Path, name: str = _NAME, message: bytes = b"!") -> bool:
+    """Wake the shipper of `root`, or the process that listens at the bell `name`; returns whether one listens.
+    Never blocks, never raises."""
     with contextlib.suppress(OSError):
-        fd = os.open(root / _NAME, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(root / name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
-                os.write(fd, b"!")
+                os.write(fd, message)
+                return True
         finally:
             os.close(fd)
+    return False
 
 
 class Bell:
-    """The shipper's end."""
+    """The shipper's end, or that of the process whose bell `name` is."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str = _NAME) -> None:
+        self.heard = b""
+        """The messages with which it last rang."""
         self._fd = -1
-        path = root / _NAME
+        path = root / name
         with contextlib.suppress(OSError):
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(path, 0o600)
@@ -54,7 +59,7 @@ class Bell:
         if not select.select([self._fd], [], [], seconds)[0]:
             return False
         with contextlib.suppress(OSError):
-            os.read(self._fd, _MUCH)
+            self.heard = os.read(self._fd, _MUCH)
         return True
 
     def ring(self) -> None:

@@ -1,5 +1,5 @@
-"""A root's shipper on a file system without locks, as Lustre is if it was mounted without `flock`: a claim file that
-its holder touches.
+"""A root's shipper, or its sampler of system metrics, on a file system without locks, as Lustre is if it was mounted
+without `flock`: a claim file that its holder touches.
 
 A process that writes a claim waits a moment and reads it again: of several that write at once, the last one has
 it. A holder that has not touched it for a minute has lost it.
@@ -18,30 +18,29 @@ from penstock.ids import new_claim_token
 
 __all__ = ["Claim", "is_claimed"]
 
-_FILE = "shipper.claim"
+_SHIPPER = "shipper.claim"
 _TOUCH_S, _SILENT_S, _SETTLE_S = 10.0, 60.0, 0.5
 
 
-def is_claimed(root: Path) -> bool:
-    """Whether a shipper that lives holds the root's claim."""
-    return _age_s(root) < _SILENT_S
+def is_claimed(root: Path, name: str = _SHIPPER) -> bool:
+    """Whether a process that lives holds the root's claim of this name."""
+    return _age_s(root / name) < _SILENT_S
 
 
 class Claim:
     """The claim of one process. `on_loss` is called, in a thread, if another process has taken it."""
 
-    def __init__(self, root: Path, on_loss: Callable[[], None]) -> None:
-        self._root = root
-        self._path = root / _FILE
+    def __init__(self, root: Path, on_loss: Callable[[], None], name: str = _SHIPPER) -> None:
+        self._path = root / name
         self._token = new_claim_token()
         self._on_loss = on_loss
         self._is_over = threading.Event()
 
     def take(self) -> bool:
         """Try to get it; returns whether this process has it now. Raises OSError."""
-        if is_claimed(self._root):
+        if is_claimed(self._path.parent, self._path.name):
             return False
-        temporary = self._path.with_name(f"{_FILE}.{self._token}.tmp")
+        temporary = self._path.with_name(f"{self._path.name}.{self._token}.tmp")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:
             file.write(self._token)
@@ -72,8 +71,8 @@ class Claim:
             return False
 
 
-def _age_s(root: Path) -> float:
+def _age_s(path: Path) -> float:
     try:
-        return time.time() - (root / _FILE).stat().st_mtime
+        return time.time() - path.stat().st_mtime
     except OSError:
         return float("inf")

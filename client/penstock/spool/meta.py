@@ -57,6 +57,8 @@ class Meta:
     start_step: int = 0
     pid_namespace: str = ""
     """In which `pid` is a process id: containers of one machine have their own."""
+    system: dict[str, Any] = field(default_factory=dict)
+    """What it wants of system metrics (`penstock.system.wish`); empty: nothing."""
 
     @property
     def age_us(self) -> int:

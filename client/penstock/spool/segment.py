@@ -13,13 +13,15 @@ import mmap
 import os
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from penstock.spool.record import FIRST_OFFSET, RECORD_HEAD, aligned, segment_header, segment_name
 
-__all__ = ["NO_SEGMENT", "Segment"]
+__all__ = ["NO_SEGMENT", "Segment", "standard_numbers_taken"]
 
 _PREFAULT_STEP = 4 << 20
+_STANDARD_ERROR = 2
 
 
 class Segment:
@@ -42,16 +44,17 @@ class Segment:
         """Create a file under a temporary name, so that readers do not see it as the next segment
         before `publish`. Raises OSError if there is not enough disk space."""
         path = folder / f"{segment_name(sequence)}.tmp"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        segment = cls(path, sequence, size, fd)
-        try:
-            if mapped:
-                segment._map()
-            os.pwrite(fd, segment_header(sequence, time.time_ns()), 0)
-        except OSError:
-            segment.close()
-            path.unlink(missing_ok=True)
-            raise
+        with standard_numbers_taken():
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            segment = cls(path, sequence, size, fd)
+            try:
+                if mapped:
+                    segment._map()
+                os.pwrite(fd, segment_header(sequence, time.time_ns()), 0)
+            except OSError:
+                segment.close()
+                path.unlink(missing_ok=True)
+                raise
         return segment
 
     def _map(self) -> None:
@@ -113,6 +116,21 @@ class Segment:
 
 NO_SEGMENT = Segment(Path(os.devnull), 0, 0, -1)
 """Accepts no records; a placeholder while a writer has no spool."""
+
+
+@contextlib.contextmanager
+def standard_numbers_taken() -> Iterator[None]:
+    """Files opened meanwhile get other numbers than standard input, output and error, also in a process that has
+    closed one of these: what it prints would end up in them."""
+    taken: list[int] = []
+    try:
+        while (fd := os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)) <= _STANDARD_ERROR:
+            taken.append(fd)
+        os.close(fd)
+        yield
+    finally:
+        for each in taken:
+            os.close(each)
 
 
 def _allocate(fd: int, size: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,11 +44,12 @@ class LeftSpool:
     next_step: int
 
 
-def take_left(root: Path, meta: Meta) -> LeftSpool | None:
-    """The spool of an ended sibling, ready to be continued; None if there is none."""
+def take_left(root: Path, meta: Meta, candidates: Iterable[Path] | None = None) -> LeftSpool | None:
+    """The spool of an ended sibling, ready to be continued; None if there is none. Only `candidates` are
+    looked at, if they are given."""
     if not meta.parent or meta.primary:
         return None
-    for folder in spools_in(root):
+    for folder in spools_in(root) if candidates is None else candidates:
         with contextlib.suppress(OSError, ValueError):
             theirs = load_meta(folder)
             if not _are_siblings(meta, theirs):

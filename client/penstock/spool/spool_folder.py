@@ -10,11 +10,12 @@ after the spool once a second.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from penstock.spool import keeper
 from penstock.spool.meta import Meta, boot_id, load_meta, pid_namespace, store_meta
 from penstock.spool.record import FIRST_OFFSET, RECORD_HEAD
 from penstock.spool.root import is_network, note_used_bytes, recently_used_bytes
-from penstock.spool.segment import NO_SEGMENT, Segment
+from penstock.spool.segment import NO_SEGMENT, Segment, standard_numbers_taken
 from penstock.spool.siblings import take_left
 
 __all__ = ["Spool", "SpoolOptions", "is_disk_full", "is_writer_alive"]
@@ -45,6 +46,9 @@ class SpoolOptions:
 
     limit_bytes: int = 2 << 30
     on_full: str = "drop"
+    is_mapped: bool = True
+    """Whether segments are allocated and mapped ahead, where the file system can: fast, but not worth its
+    memory for a row now and then."""
 
 
 class Spool:
@@ -59,15 +63,17 @@ class Spool:
         meta: Meta,
         options: SpoolOptions,
         look: Callable[[Path], None] = lambda folder: None,
+        siblings: Iterable[Path] | None = None,
     ) -> None:
         """Creates the folder, or continues a sibling's, and creates its own first segment; raises
         OSError if that fails.
 
-        `look` is called with the folder about once a second, by the keeper's thread.
+        `look` is called with the folder about once a second, by the keeper's thread. `siblings`: the only
+        folders to look for one in, if they are known.
         """
         self.root = root
         self.options = options
-        self._mapped = not is_network(root)
+        self._mapped = options.is_mapped and not is_network(root)
         self._look = look
         self._size = FIRST_SEGMENT_BYTES
         # Small compared to the limit: segments being filled cannot be released to make space.
@@ -75,11 +81,13 @@ class Spool:
         self._largest = min(MAX_SEGMENT_BYTES, max(FIRST_SEGMENT_BYTES, share))
         self._ready: Segment | None = None
         self._retired: list[Segment] = []
+        self.problem = ""
+        """Why there is no next segment, if not for want of disk space."""
         self._no_room_until = 0.0
         self._making = threading.Lock()
         self._closed = False
         self._touch_at = 0.0
-        left = take_left(root, meta)
+        left = take_left(root, meta, siblings)
         if left is None:
             self.folder, self._sequence, self.next_step = root / meta.writer, 0, 0
             self.folder.mkdir(mode=0o700)
@@ -180,12 +188,27 @@ class Spool:
         while size > max(room, 0) and size // 2 >= max(need, FIRST_SEGMENT_BYTES):
             size //= 2
         if size <= room and _free_bytes(self.root) - size >= HEADROOM_BYTES:
-            with contextlib.suppress(OSError):
-                segment = Segment.create(self.folder, self._sequence + 1, size, mapped=self._mapped)
+            try:
+                segment = self._created(size)
+            except OSError as error:
+                self.problem = error.strerror or str(error)
+            else:
+                self.problem = ""
                 note_used_bytes(self.root, size)
                 return segment
+        else:
+            self.problem = ""
         self._no_room_until = now + _ROOM_INTERVAL_S
         return None
+
+    def _created(self, size: int) -> Segment:
+        number = self._sequence + 1
+        try:
+            return Segment.create(self.folder, number, size, mapped=self._mapped)
+        except OSError as error:
+            if error.errno != errno.ENOMEM:  # no address space is left for a map
+                raise
+            return Segment.create(self.folder, number, size, mapped=False)
 
     def _close_retired(self) -> None:
         with contextlib.suppress(IndexError):  # the keeper's thread does the same
@@ -208,7 +231,8 @@ def _free_bytes(folder: Path) -> int:
 
 
 def _hold_lock(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with standard_numbers_taken():
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     # Without lock support the shipper falls back on the process id in the meta file.
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -85,8 +85,9 @@ class Writer:
         self._keys: list[str] | None = None
 
     def log(
-        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None
-    ) -> None:
+        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None,
+        sync: bool | None = None,
+    ) -> None:  # fmt: skip
         """Log a row; see `penstock.runs.run.Run.log`."""
         try:
             if type(data) is not dict:
@@ -139,7 +140,10 @@ class Writer:
         except NoRoom as reason:
             self.drop(str(reason))
         except Exception:  # the seam: training continues whatever is wrong with a row
-            self._slow_path(data, step, commit)
+            try:
+                self._slow_path(data, step, commit)
+            except RecursionError:  # the caller has used up the stack
+                self.dropped_rows += 1
 
     def append_row(self, row: dict[str, Any], step: int, at_ns: int) -> None:
         """Append a row of plain values unchanged, regardless of the step counter.
@@ -176,7 +180,7 @@ class Writer:
     def drop(self, reason: str) -> None:
         """Count a row that is not stored, with a warning."""
         self.dropped_rows += 1
-        NOTICES.warn(f"drop: {reason}", f"a logged row was dropped: {reason}")
+        NOTICES.warn(f"drop: {reason}", f"a logged row was dropped: {reason}", is_located=True)
 
     def summary(self) -> dict[str, Any]:
         """The last value of each key, or the aggregates requested with `define_metric`."""
@@ -320,7 +324,7 @@ class Writer:
                 finally:
                     self._waits_for_room = False
             else:
-                raise NoRoom(f"{spool.root} is full or has reached its limit")
+                raise NoRoom(_no_room(spool))
         if shape.number and shape.segment != self._segment.sequence:
             self._declare(shape)
             self._keys = shape.keys
@@ -346,6 +350,12 @@ class Writer:
     def _run_deferred(self) -> None:
         while self._deferred:
             self._deferred.pop(0)()
+
+
+def _no_room(spool: Spool) -> str:
+    if spool.problem:
+        return f"{spool.root} cannot take more: {spool.problem}"
+    return f"{spool.root} is full or has reached its limit"
 
 
 def _is_shallow(value: Any) -> bool:

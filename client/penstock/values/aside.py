@@ -15,8 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.notices import NOTICES
-from penstock.values.walk import LEFT_OUT, Later, ValueTooLarge
+from penstock.values.walk import LEFT_OUT, Later, NotKept, ValueTooLarge
 
 __all__ = ["PATIENCE_S", "Aside", "reason_of"]
 
@@ -55,11 +54,14 @@ class _Worker:
 class Aside:
     """Jobs in order: pending values in a job's tree are read, then the plain tree is delivered."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_fault: Callable[[Exception], None] = lambda error: None) -> None:
+        """`on_fault` is called with an error that a delivery raised, in the side thread."""
+        self._on_fault = on_fault
         self.held = 0
         """Bytes of waiting array copies."""
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
+        self._put = self._done = 0
         self._worker: _Worker | None = None
         self._watcher: threading.Thread | None = None
         self._stuck: list[_Worker] = []
@@ -74,20 +76,23 @@ class Aside:
             self._jobs.append(_Job(tree, deliver, size))
             try:
                 self._need_threads()
-            except RuntimeError:  # no thread could be started
+            except (RuntimeError, MemoryError):  # no thread could be started
                 self._jobs.pop()
                 return False
+            self._put += 1
             self.held += size
             self._changed.notify_all()
         return True
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until the queue is empty; False on time-out."""
+        """Wait until what is queued now has been delivered; False on time-out. Other threads may go on
+        queueing."""
         with self._changed:
+            last = self._put
             self._hurry_at = time.monotonic() + PATIENCE_S
             self._changed.notify_all()
             try:
-                return self._changed.wait_for(lambda: not self._jobs, timeout_s)
+                return self._changed.wait_for(lambda: self._done >= last, timeout_s)
             finally:
                 self._hurry_at = float("inf")
 
@@ -134,11 +139,13 @@ class Aside:
                 try:
                     job.deliver(self._settled(mine, job.tree))
                 except Exception as error:  # the seam: the next jobs continue
-                    NOTICES.warn("aside", f"a logged value could not be recorded: {error!r}")
+                    with contextlib.suppress(Exception):
+                        self._on_fault(error)
                 with self._changed:
                     if self._worker is not mine:
                         return
                     self._jobs.popleft()
+                    self._done += 1
                     self.held -= job.size
                     self._changed.notify_all()
 
@@ -179,9 +186,11 @@ class Aside:
         if refusal is not None:
             later.fail(refusal)
             return
-        found = failure = None
+        found = failure = left_out = None
         try:
             found = later.read()
+        except NotKept as reason:
+            left_out = str(reason)
         except BaseException as error:  # the seam to users' objects
             failure = reason_of(error)
         mine.reading = None
@@ -194,6 +203,10 @@ class Aside:
                 self._changed.notify_all()
         if failure is not None:
             later.fail(f"left out: {failure}")
+            return
+        if left_out is not None:
+            later.walk.note(later.where, f"left out: {left_out}")
+            later.finish(LEFT_OUT)
             return
         try:
             later.settle(found)
@@ -243,7 +256,8 @@ class Aside:
             self._worker = None
             try:
                 self._need_threads()
-            except RuntimeError:
+            except (RuntimeError, MemoryError):
+                self._done += len(self._jobs)
                 self._jobs.clear()
             self._changed.notify_all()
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Protocol
 
-from penstock.values.configs import nested_value
+from penstock.errors import ConfigError
+from penstock.values.configs import nested_value, swept
 from penstock.values.nested import Nested, nested
 
 __all__ = ["Config", "ConfigSelection", "Sender", "Summary"]
@@ -127,7 +128,7 @@ class _Fields(MutableMapping[str, Any]):
     def _mapping(self, values: Any, named: dict[str, Any]) -> dict[Any, Any]:
         if values is None or (type(values) is tuple and not values):
             return named
-        if issubclass(type(values), _Fields):
+        if type(values) in (Config, Summary):
             return {**values, **named}
         return {**self._sender.fields_of(self._where, values), **named}
 
@@ -152,29 +153,60 @@ class _Fields(MutableMapping[str, Any]):
 class Config(_Fields):
     """The settings of an experiment: `run.config.lr`, `run.config["lr"]`, `run.config.update(…)`."""
 
-    def __init__(self, sender: Sender, selection: ConfigSelection | None = None) -> None:
+    def __init__(
+        self, sender: Sender, selection: ConfigSelection | None = None, *, is_fixed: bool = False
+    ) -> None:
+        """`is_fixed`: an entry changes only with `allow_val_change`."""
         super().__init__(sender)
         object.__setattr__(self, "_selection", selection or ConfigSelection())
+        object.__setattr__(self, "_is_fixed", is_fixed)
 
     _selection: ConfigSelection
+    _is_fixed: bool
 
     def update(self, values: Any = (), /, allow_val_change: Any = None, **named: Any) -> None:
         """Set several at once, from a mapping, an object with fields (an argparse Namespace, a
         dataclass, a pydantic model …), or keyword arguments.
 
-        `allow_val_change` exists for W&B's API; values may always change.
+        Values may always change; with the setting `strict` only with `allow_val_change`, otherwise
+        ConfigError is raised and nothing is set.
         """
-        self._set(self._mapping(values, named))
+        self._set(self._mapping(values, named), may_change=bool(allow_val_change))
+
+    def update_locked(
+        self, d: Any, user: str | None = None, _allow_val_change: bool | None = None
+    ) -> None:
+        """An `update`; nothing is locked."""
+        self.update(d, allow_val_change=True)
+
+    def merge_locked(
+        self, d: Any, user: str | None = None, _allow_val_change: bool | None = None
+    ) -> None:
+        """An `update` that merges nested entries; nothing is locked."""
+        self.update(swept(self, self._mapping(d, {})), allow_val_change=True)
+
+    def persist(self) -> None:
+        """Does nothing: every change is sent at once."""
 
     def setdefaults(self, values: Any) -> None:
         """Set the entries that are not set yet."""
         given = self._mapping(values, {})
         self._set({k: v for k, v in given.items() if _text(k) not in self._values})
 
-    def _set(self, values: dict[Any, Any]) -> None:
+    def _set(self, values: dict[Any, Any], *, may_change: bool = False) -> None:
         if self._selection:
             values = self._selection.of(values, lambda part: self._sender.fields_of("config", part))
+        if self._is_fixed and not may_change:
+            self._refuse_changes(values)
         super()._set(values)
+
+    def _refuse_changes(self, values: dict[Any, Any]) -> None:
+        for key, value in values.items():
+            old = self._values.get(_text(key) or "", value)
+            if old is not value and old != value:
+                raise ConfigError(
+                    f"config.{key} is {old!r} and would become {value!r}: pass allow_val_change=True"
+                )
 
 
 class Summary(_Fields):

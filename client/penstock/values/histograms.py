@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["HISTOGRAM_BINS", "HistogramBuilder"]
+__all__ = ["HISTOGRAM_BINS", "HistogramBuilder", "bins_of", "edges_between", "histogram"]
 
 HISTOGRAM_BINS = 64
 _MAX_VALUES = 1 << 23
@@ -46,15 +46,15 @@ class HistogramBuilder:
             low, high = min(low, 0.0), max(high, 0.0)
         if low > high:
             edges = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
-            return _as_value(np.zeros(HISTOGRAM_BINS, np.int64), edges)
-        edges = _edges(np, low, high)
+            return histogram(np.zeros(HISTOGRAM_BINS, np.int64), edges)
+        edges = edges_between(np, low, high)
         counts = np.zeros(HISTOGRAM_BINS, np.int64)
         for piece in _pieces(np, numbers):
             kept = piece[np.isfinite(piece)]
-            counts += np.bincount(_bins(np, kept, edges), minlength=HISTOGRAM_BINS)
+            counts += np.bincount(bins_of(np, kept, edges), minlength=HISTOGRAM_BINS)
         if zeros:
-            counts[_bins(np, np.zeros(1), edges)[0]] += zeros
-        return _as_value(counts, edges)
+            counts[bins_of(np, np.zeros(1), edges)[0]] += zeros
+        return histogram(counts, edges)
 
     def thinned(self, array: Any, size: int) -> Any:
         """The array, or a view of evenly spaced elements if it is very large."""
@@ -116,7 +116,7 @@ def _pieces(np: Any, array: Any) -> Iterator[Any]:
             yield piece[start : start + _PIECE].astype(np.float64)
 
 
-def _edges(np: Any, low: float, high: float) -> Any:
+def edges_between(np: Any, low: float, high: float) -> Any:
     """65 rising edges from `low` to `high`, slightly wider if these are too close."""
     least = 4 * HISTOGRAM_BINS * float(np.spacing(max(abs(low), abs(high), 1e-300)))
     if low == high:
@@ -128,11 +128,12 @@ def _edges(np: Any, low: float, high: float) -> Any:
     return low * (1 - steps) + high * steps
 
 
-def _bins(np: Any, numbers: Any, edges: Any) -> Any:
+def bins_of(np: Any, numbers: Any, edges: Any) -> Any:
     """The bin of each number; a bin includes its lower edge, the last one both."""
     places = np.searchsorted(edges, numbers, side="right") - 1
     return np.clip(places, 0, HISTOGRAM_BINS - 1)
 
 
-def _as_value(counts: Any, edges: Any) -> dict[str, Any]:
+def histogram(counts: Any, edges: Any) -> dict[str, Any]:
+    """The value that is logged, from numpy arrays of 64 counts and 65 edges."""
     return {"_type": "histogram", "values": counts.tolist(), "bins": edges.tolist()}

@@ -16,7 +16,7 @@ from numbers import Number
 from typing import Any
 
 from penstock.values.arrays import dense
-from penstock.values.walk import MAX_ENTRIES, MAX_TEXT_CHARS, Later, Walk, type_name
+from penstock.values.walk import MAX_ENTRIES, MAX_TEXT_CHARS, Later, NotKept, Walk, type_name
 
 __all__ = ["members", "opened"]
 
@@ -27,6 +27,8 @@ _NAMED = ("function", "builtin_function_or_method", "method", "method_descriptor
 def opened(walk: Walk, where: str, value: Any, as_list: bool) -> Any:
     """The representation of an object. Raises whatever its methods raise."""
     kind = type(value)
+    if reason := getattr(kind, "__penstock_left_out__", ""):
+        raise NotKept(reason)
     home = str(kind.__module__).partition(".")[0]
     if kind is range:
         return [*value] if len(value) <= _MAX_RANGE else str(value)
@@ -71,6 +73,8 @@ def members(walk: Walk, where: str, value: Any) -> dict[Any, Any] | None:
     if hasattr(kind, "__pydantic_fields__") or hasattr(kind, "model_fields"):
         more = getattr(value, "__pydantic_extra__", None) or {}
         return {**vars(value), **more}
+    if hasattr(kind, "flag_values_dict"):  # absl
+        return dict(value.flag_values_dict())
     if kind.__module__ in ("argparse", "types") and kind.__name__ in (
         "Namespace",
         "SimpleNamespace",

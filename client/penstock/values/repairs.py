@@ -6,18 +6,15 @@ The terminal gets one line per key with the location in the user's code; the run
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
-from penstock.notices import NOTICES
+from penstock.notices import NOTICES, call_site
+from penstock.values.aside import reason_of
 
-__all__ = ["Noter", "Repairs", "call_site"]
+__all__ = ["Noter", "Repairs"]
 
-_HERE = str(Path(__file__).parents[1])
 _MAX_KEYS = 100
-_MAX_FRAMES = 60
 _MAX_PREVIEW_CHARS = 120
 
 
@@ -25,13 +22,16 @@ class Noter:
     """Called with where and reason. `fix` determines the location in the user's code, which happens
     only if there is a notice: call it before another thread may call this."""
 
-    __slots__ = ("_repairs", "_site")
+    __slots__ = ("_repairs", "_site", "first")
 
     def __init__(self, repairs: Repairs) -> None:
+        self.first = ""
+        """The first notice; empty if there was none."""
         self._repairs = repairs
         self._site: str | None = None
 
     def __call__(self, where: str, reason: str) -> None:
+        self.first = self.first or f"{where}: {reason}"
         self.fix()
         self._repairs.note(where, reason, self._site or "")
 
@@ -58,8 +58,13 @@ class Repairs:
         """A `note` that reports the calling line in the user's code."""
         return Noter(self)
 
-    def note(self, where: str, reason: str, site: str) -> None:
-        """Report what happened to a value, or count it as a repeat."""
+    def fault(self, what: str, error: BaseException) -> None:
+        """Report an error in Penstock itself, which costs `what` and nothing else."""
+        self.note(f"client.{what}", f"an error in Penstock itself: {_told(error)}", call_site())
+
+    def note(self, where: str, reason: str, site: str, *, is_said: bool = False) -> None:
+        """Report what happened to a value, or count it as a repeat. `is_said`: the terminal has
+        it already."""
         where = _preview(where) or "value"
         with self._lock:
             before = self._said.get(where)
@@ -71,7 +76,7 @@ class Repairs:
             self._said[where] = (before[0] if before else reason, count)
             is_due = count == 1 or (count >= 10 and count == 10 ** (len(str(count)) - 1))
             (self._unsaid.discard if is_due else self._unsaid.add)(where)
-        if count == 1:
+        if count == 1 and not is_said:
             place = f" ({site})" if site else ""
             NOTICES.warn(f"value {self.run} {where}", f"{where}: {reason}{place}")
         if is_due and not self._record({f"notice {where}": _counted(reason, count)}):
@@ -88,17 +93,15 @@ class Repairs:
             self._unsaid |= left
 
 
-def call_site() -> str:
-    """`file:line` of the calling user code."""
-    frame = sys._getframe(1)
-    for _ in range(_MAX_FRAMES):
-        file = frame.f_code.co_filename
-        if not file.startswith(_HERE):
-            return "" if file == threading.__file__ else f"{file}:{frame.f_lineno}"
-        if frame.f_back is None:
-            break
-        frame = frame.f_back
-    return ""
+def _told(error: BaseException) -> str:
+    """An error, and the line of ours at which it arose."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return reason_of(error)
+    file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+    return f"{reason_of(error)}, at {file}:{trace.tb_lineno}"
 
 
 def _counted(reason: str, count: int) -> str:

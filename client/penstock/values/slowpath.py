@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from penstock.spool.writer import MAX_KEYS, RESERVED_KEYS, NoRoom, Writer, is_key
+from penstock.spool.writer import MAX_KEYS, RESERVED_KEYS, NoRoom, Unusual, Writer, is_key
 from penstock.values.aside import Aside, reason_of
 from penstock.values.objects import members, opened
 from penstock.values.repairs import Noter, Repairs
 from penstock.values.trees import split, without_later
-from penstock.values.walk import LEFT_OUT, Copies, Later, Walk, quick
+from penstock.values.walk import LEFT_OUT, Copies, Later, Walk, quick, type_name
 
-__all__ = ["SlowPath"]
+__all__ = ["NotARow", "SlowPath"]
 
 _MAX_ROW_BYTES = 4 << 20
 _MAX_ROW_COPY_BYTES = 64 << 20
@@ -27,6 +27,14 @@ _MAX_COPY_BYTES = 256 << 20
 """Bytes of arrays copied for one row, and for all waiting ones; further arrays are read later, with
 their content of then."""
 _WHOLE = ("numpy", "torch", "jax", "jaxlib", "tensorflow")
+
+
+class NotARow(TypeError, ValueError):
+    """What was given to `log` is no row, or its step no step."""
+
+
+_NOT_OURS = (NotARow, Unusual, RecursionError, MemoryError)
+"""Errors that the row or its surroundings are to blame for."""
 
 
 class SlowPath:
@@ -37,8 +45,8 @@ class SlowPath:
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
-        self.aside = Aside()
         self.repairs = Repairs(self._record_notice)
+        self.aside = Aside(self._note_fault)
 
     def __call__(self, data: object, step: Any, commit: bool | None) -> None:
         try:
@@ -48,14 +56,39 @@ class SlowPath:
         except Exception as error:  # the seam: training continues whatever is wrong with a row
             if self.strict:
                 raise
-            self.writer.drop(reason_of(error))
+            self._give_up(error)
+
+    def _insist(self, note: Noter) -> None:
+        """With `strict`, a value that cannot be stored as it is raises."""
+        if self.strict and note.first:
+            raise NotARow(note.first)
+
+    def _give_up(self, error: Exception) -> None:
+        """Drop a row, and say why on the terminal and on the run's page."""
+        try:
+            if isinstance(error, _NOT_OURS):
+                reason = str(error) or reason_of(error)
+                self.writer.drop(reason)
+                self.repairs.note("log", f"row dropped: {reason}", "", is_said=True)
+            else:
+                self.writer.dropped_rows += 1
+                self.repairs.fault("log", error)
+        except Exception:  # no memory or stack is left for that
+            self.writer.dropped_rows += 1
+
+    def append_aside(self, read: Callable[[], dict[str, Any]]) -> bool:
+        """Append a row of plain values under the present step and time, once the side thread has called
+        `read` for it. False if too much is waiting."""
+        note, at_ns = self.repairs.noter(), time.time_ns()
+        step = self.writer.take_step(None, commit=False)
+        return self.aside.put(None, lambda _: self._append_later(read(), step, at_ns, note))
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until no value is pending; False if that takes too long."""
         return self.aside.drain(timeout_s)
 
     def forget_after_fork(self) -> None:
-        self.aside = Aside()
+        self.aside = Aside(self._note_fault)
         self.repairs.forget_after_fork()
 
     def record(
@@ -72,6 +105,7 @@ class SlowPath:
             pending += walk.pending
             if kept is not LEFT_OUT:
                 plain[name] = kept
+        self._insist(note)
         if not pending:
             append(plain)
             return
@@ -105,6 +139,7 @@ class SlowPath:
             if partly is not LEFT_OUT and partly:
                 now[name] = partly
             later.append((f"{where}.{shown}", name, kept))
+        self._insist(note)
         if now:  # first, since later reads add to it
             append(now)
         for path, name, kept in later:
@@ -166,15 +201,17 @@ class SlowPath:
     def _take(self, data: object, step: Any, commit: bool | None) -> None:
         note = self.repairs.noter()
         if not issubclass(type(data), dict):
-            if not issubclass(type(data), Mapping):
-                raise TypeError(f"log() takes a dict, got {type(data).__name__}")
+            if not _is_mapping(type(data)):
+                raise NotARow(f"log() takes a dict, got {type_name(type(data))}")
             data = self.fields_of("log", data)
         tree, copied = self._tree([*dict.items(data)], note)  # type: ignore[arg-type]
+        self._insist(note)
         now, later = split(tree)
         flat = _flat(now)
         at_ns = _time_ns(flat.get("_timestamp"))
-        row_step = self.writer.take_step(None if step is None else self._integer(step), commit)
+        row_step = self.writer.take_step(None if step is None else self._step(step), commit)
         self._append(flat, row_step, at_ns, note)
+        self._insist(note)
         if not later:
             return
         note.fix()
@@ -242,8 +279,14 @@ class SlowPath:
         if part:
             self.writer.append_row(part, step, at_ns)
 
+    def _step(self, step: Any) -> int:
+        """Accepts whole numbers of any type: np.int64, a 0-d tensor, 3.0. Raises NotARow."""
+        try:
+            return self._integer(step)
+        except Exception as error:  # the seam to users' objects
+            raise NotARow(f"step must be a whole number: {reason_of(error)}") from error
+
     def _integer(self, step: Any) -> int:
-        """Accepts whole numbers of any type: np.int64, a 0-d tensor, 3.0."""
         kind = type(step)
         if issubclass(kind, int):
             return int.__int__(step)
@@ -254,8 +297,11 @@ class SlowPath:
         else:
             number = self.resolved("step", step)
         if type(number) not in (int, float) or int(number) != number:
-            raise ValueError(f"step must be a whole number, got {number!r}")
+            raise ValueError(f"not {number!r}")
         return int(number)
+
+    def _note_fault(self, error: Exception) -> None:
+        self.repairs.fault("values", error)
 
     def _record_notice(self, fields: dict[str, str]) -> bool:
         try:
@@ -263,6 +309,13 @@ class SlowPath:
         except Exception:  # no run yet, a finished one, or a full disk: reported elsewhere
             return False
         return True
+
+
+def _is_mapping(kind: type) -> bool:
+    try:
+        return issubclass(kind, Mapping)
+    except Exception:  # a metaclass of the user's
+        return False
 
 
 def _quick(value: Any, depth: int = 0) -> Any:

@@ -16,6 +16,7 @@ __all__ = [
     "LEFT_OUT",
     "Copies",
     "Later",
+    "NotKept",
     "ValueTooLarge",
     "Walk",
     "clean",
@@ -314,8 +315,12 @@ class Walk:
         return self.later(where, kind, lambda: self.odd(self, where, value, as_list), depth)
 
 
-class ValueTooLarge(Exception):
+class NotKept(Exception):
     """Leave a value out, with the reason."""
+
+
+class ValueTooLarge(NotKept):
+    """It is too large."""
 
 
 _ARRAY_HOMES = frozenset({"numpy", "torch", "jax", "jaxlib", "tensorflow"})

@@ -50,10 +50,12 @@ __all__ = [
     "RECORDS",
     "RECORD_HOMES",
     "STATES",
+    "STATE_KINDS",
     "AlertRecord",
     "ConfigRecord",
     "ConsoleRecord",
     "DefineMetricRecord",
+    "RankStateRecord",
     "Record",
     "RecordHome",
     "RunChangeRecord",
@@ -73,6 +75,8 @@ _INT64 = 2**63
 
 RunState = Literal["running", "finished", "failed", "crashed", "preempting"]
 STATES: tuple[str, ...] = get_args(RunState)
+STATE_KINDS = frozenset({"state", "rank_state"})
+"""The kinds of records that set a run's state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,15 @@ class StateRecord(TypedDict):
     exit_code: NotRequired[Annotated[int, _CODE]]
 
 
+class RankStateRecord(TypedDict):
+    """Sets the run's state unless another writer has set it: said by ranks above 0, in case that no rank 0
+    takes part."""
+
+    t: Literal["rank_state"]
+    state: Annotated[RunState, Choice(STATES)]
+    exit_code: NotRequired[Annotated[int, _CODE]]
+
+
 class ValueRecord(TypedDict):
     """A value that is not a number, of one key at one step."""
 
@@ -168,7 +181,9 @@ class AlertRecord(TypedDict):
     level: NotRequired[Annotated[str, _NAME]]
 
 
-RunChangeRecord = RunRecord | ConfigRecord | SummaryRecord | StateRecord | DefineMetricRecord
+RunChangeRecord = (
+    RunRecord | ConfigRecord | SummaryRecord | StateRecord | RankStateRecord | DefineMetricRecord
+)
 Record = RunChangeRecord | ValueRecord | ConsoleRecord | AlertRecord
 
 
@@ -185,6 +200,7 @@ _KINDS: list[tuple[type, RecordHome]] = [
     (ConfigRecord, RecordHome.RUN),
     (SummaryRecord, RecordHome.RUN),
     (StateRecord, RecordHome.RUN),
+    (RankStateRecord, RecordHome.RUN),
     (ValueRecord, RecordHome.VALUES),
     (ConsoleRecord, RecordHome.CONSOLE),
     (DefineMetricRecord, RecordHome.RUN),

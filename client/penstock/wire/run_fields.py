@@ -201,6 +201,14 @@ RUN_FACTS: dict[str, RunFact] = {
     "python": _FACT,
     "commit": _FACT,
     "sweep": _FOUND_BY,
+    "command": _FACT,
+    "executable": _FACT,
+    "cwd": _FACT,
+    "os": _FACT,
+    "user": _FACT,
+    "exit_reason": _FACT,
+    "git": RunFact(Map()),
+    "launcher": RunFact(Map()),
     "wandb": RunFact(Map()),
 }
 """Entries of `info` with a type; records may add others."""

@@ -48,6 +48,18 @@ TENSORS: dict[str, tuple[Callable[[], Any], int]] = {
     "csr": (lambda: torch().eye(40).to_sparse_csr(), 1_600),
     "nested tensor": (lambda: torch().nested.nested_tensor([torch().rand(2), torch().rand(3)]), 5),
     "conjugate": (lambda: torch().zeros(4, dtype=torch().complex64).conj(), 4),
+    "jagged": (
+        lambda: torch().nested.nested_tensor(
+            [torch().rand(2), torch().rand(3)], layout=torch().jagged
+        ),
+        5,
+    ),
+    "quantised": (
+        lambda: torch().quantize_per_tensor(torch().ones(6), 0.5, 0, torch().quint8),
+        6,
+    ),
+    "mkldnn": (lambda: torch().ones(4).to_mkldnn(), 4),
+    "with a gradient": (lambda: torch().randn(20, requires_grad=True) * 2, 20),
     "negative view": (lambda: torch().zeros(4, dtype=torch().complex64).conj().imag, 4),
 }
 
@@ -61,11 +73,71 @@ def test_every_tensor_becomes_a_histogram(logged: LoggedValues, name: str) -> No
     check_histogram(found["tensor"], elements)
 
 
-def test_a_tensor_is_logged_as_it_was(logged: LoggedValues) -> None:
-    tensor = torch().ones(100)
+CHANGED: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "dense": (lambda: torch().ones(100), lambda tensor: tensor),
+    "parameter": (lambda: torch().nn.Parameter(torch().ones(9)), lambda tensor: tensor.data),
+    "one element": (lambda: torch().ones(1), lambda tensor: tensor),
+    "coo": (lambda: torch().ones(5, 5).to_sparse(), lambda tensor: tensor._values()),
+    "csr": (lambda: torch().ones(5, 5).to_sparse_csr(), lambda tensor: tensor.values()),
+    "nested": (
+        lambda: torch().nested.nested_tensor([torch().ones(2), torch().ones(3)]),
+        lambda tensor: tensor,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_tensor_is_logged_as_it_was(logged: LoggedValues, name: str) -> None:
+    make, data_of = CHANGED[name]
+    tensor = make()
     logged.writer.log({"tensor": tensor})
-    tensor[:] = 7.0
-    assert max(logged.values()["tensor"]["bins"]) < 2
+    data_of(tensor).fill_(7.0)
+    found = logged.values()["tensor"]
+    assert found == 1.0 or max(found["bins"]) < 2
+
+
+def test_the_default_device_is_not_asked(logged: LoggedValues) -> None:
+    torch().set_default_device("meta")
+    try:
+        logged.writer.log({"tensor": torch().ones(9, device="cpu")})
+        check_histogram(logged.values()["tensor"], 9)
+    finally:
+        torch().set_default_device(None)
+
+
+def test_a_tensor_within_a_transformation(logged: LoggedValues) -> None:
+    def loss(inputs: Any) -> Any:
+        logged.writer.log({"inputs": inputs, "loss": inputs.sum()})
+        return inputs.sum()
+
+    torch().func.grad(loss)(torch().ones(3))
+    found = logged.values()
+    assert found["loss"] == 3.0
+    check_histogram(found["inputs"], 3)
+
+
+@pytest.mark.heavy
+def test_a_part_of_a_distributed_tensor(logged: LoggedValues) -> None:
+    distributed = importlib.import_module("torch.distributed")
+    tensors = importlib.import_module("torch.distributed.tensor")
+    distributed.init_process_group("fake", rank=1, world_size=4, store=distributed.HashStore())
+    try:
+        mesh = tensors.init_device_mesh("cpu", (4,))
+        part = tensors.DTensor.from_local(torch().ones(5), mesh, [tensors.Shard(0)])
+        whole = tensors.DTensor.from_local(
+            torch().tensor(2.5), mesh, [tensors.Replicate()], run_check=False
+        )
+        logged.writer.log({"part": part, "whole": whole})
+        part.to_local().fill_(7.0)
+        found = logged.values()
+    finally:
+        distributed.destroy_process_group()
+    assert found["whole"] == 2.5
+    check_histogram(found["part"], 5)
+    assert max(found["part"]["bins"]) < 2
+    notices = logged.notices()
+    assert "only the part that this process has" in notices["part"]
+    assert "whole" not in notices
 
 
 def test_one_odd_tensor_costs_only_itself(logged: LoggedValues) -> None:

@@ -38,6 +38,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "config": {"update": {"lr": 0.1, "deep": {"a": [None, True]}}},
     "summary": {"update": {}, "whole": True},
     "state": {"state": "finished", "exit_code": 0},
+    "rank_state": {"state": "crashed", "exit_code": None},
     "value": {"key": "a", "step": -1, "time": 1, "kind": "list", "json": "[1,2.5]"},
     "console": {"line": 1, "stream": "stdout", "time": 0, "text": "x"},
     "define_metric": {"name": "a", "step_metric": "b", "summary": "max", "hidden": True},

@@ -29,6 +29,7 @@ UPDATES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"state": st.sampled_from(["running", "finished", "failed"])},
         optional={"exit_code": st.integers()},
     ),
+    "rank_state": st.fixed_dictionaries({"state": st.sampled_from(["running", "finished"])}),
     "run": st.dictionaries(
         st.sampled_from(
             ["name", "group", "tags", "notes", "host", "define_metric", "exit_code"]
@@ -125,6 +126,26 @@ def test_what_comes_late_sets_only_what_nobody_else_set() -> None:
     # It is known now, and counts as heard.
     applied([config("", 0, free=4), config("a", 3, free=3)], row)
     assert row["config"]["free"] == 4
+
+
+def test_what_a_rank_says_of_the_state_counts_only_without_a_rank_0() -> None:
+    def said(kind: str, writer: str, seq: int, state: str) -> RunChange:
+        return RunChange(1, writer, seq, 0, kind, {"state": state})
+
+    others = [said("rank_state", "r1", 1, "running"), said("rank_state", "r1", 2, "crashed")]
+    row = applied(others)
+    assert row["state"] == "crashed"
+    applied(
+        [said("rank_state", "r1 again", 1, "running"), said("rank_state", "r7", 1, "running")], row
+    )
+    applied(
+        [said("rank_state", "r1 again", 2, "finished"), *others], row
+    )  # a repeat changes nothing
+    assert row["state"] == "finished"
+    applied([said("state", "r0", 1, "running"), said("rank_state", "r7", 2, "failed")], row)
+    assert row["state"] == "running"
+    applied([said("state", "r0", 2, "crashed"), said("rank_state", "late", 1, "running")], row)
+    assert row["state"] == "crashed"
 
 
 @pytest.mark.parametrize("kind", ["summary", "summary_whole"])

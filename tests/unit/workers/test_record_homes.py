@@ -15,6 +15,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "config": {"update": {"lr": 0.1}},
     "summary": {"update": {"loss": 1}},
     "state": {"state": "finished"},
+    "rank_state": {"state": "finished"},
     "value": {"key": "a", "step": 1, "time": 1, "kind": "list", "json": "[1]"},
     "console": {"line": 1, "stream": "stdout", "time": 0, "text": "x"},
     "define_metric": {"name": "a"},

@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { formatAge, formatStep, formatValue, logTickLabel, tickLabels } from "../src/util/format";
+import {
+  formatAge,
+  formatStep,
+  formatValue,
+  logTickLabel,
+  rankName,
+  tickLabels,
+} from "../src/util/format";
 
 describe("values", () => {
   it.each([
@@ -68,4 +75,13 @@ describe("ages", () => {
     [800 * 86_400, "2y"],
     [-5, "now"],
   ])("%d s is %s", (age, text) => expect(formatAge(1000, 1000 + age)).toBe(text));
+});
+
+describe("ranks", () => {
+  it.each([
+    [0, "rank 0"],
+    [12, "rank 12"],
+    [2 ** 30, "rank 0"],
+    [2 ** 30 + 8, "rank 8"],
+  ])("%d is %s", (rank, text) => expect(rankName(rank)).toBe(text));
 });

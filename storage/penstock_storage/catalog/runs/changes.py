@@ -6,7 +6,7 @@ every top-level key of config, summary and info, the row remembers who set it la
 
 A change counts as heard now only if its position is above all earlier ones of its writer, and if it
 is not `late`: repeats, replayed dead letters, and attempts that a later one has resumed set only what
-nobody else has set. A change of a whole section removes the keys that it does not have. A generated
+nobody else has set, and so does the state that a rank above 0 reports. A change of a whole section removes the keys that it does not have. A generated
 name never replaces a given one, and the first generated name is kept: a job that is restarted does not
 rename its run.
 """
@@ -32,6 +32,7 @@ _RULES = "define_metric"
 _SECTIONS = ("config", "summary")
 _WHOLES = {f"{section}_whole": section for section in _SECTIONS}
 _MADE_UP_NAME = "default_name"
+_RANK_STATE = "rank_state"
 
 
 def apply_change(row: Row, change: RunChange) -> None:
@@ -46,9 +47,11 @@ def apply_change(row: Row, change: RunChange) -> None:
         _fold(row, change.update, turn)
     elif change.kind == "logged":
         _forget_edited(row, change.update, turn)
-    else:
+    elif change.kind != _RANK_STATE or turn.is_left_to("state", _RANK_STATE):
         for path, value in _assignments(change):
             _assign(row, path, value, turn)
+            if change.kind == _RANK_STATE and path == ("state",):
+                turn.note(_RANK_STATE)
 
 
 def _assign(row: Row, path: tuple[str, ...], value: Any, turn: Turn) -> None:
@@ -119,7 +122,7 @@ def _assignments(change: RunChange) -> Iterator[tuple[tuple[str, ...], Any]]:
         case "config" | "summary":
             for key, value in update.items():
                 yield (change.kind, key), value
-        case "state":
+        case "state" | "rank_state":
             if "state" in update:
                 yield ("state",), str(update["state"])
             if "exit_code" in update:

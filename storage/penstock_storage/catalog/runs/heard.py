@@ -40,6 +40,10 @@ class Turn:
         """Whether nobody has set any of these slots."""
         return not any(slot in self._set for slot in slots)
 
+    def is_left_to(self, slot: str, weak: str) -> bool:
+        """Whether nobody has set this slot, or who did so last noted it as `weak`, too."""
+        return slot not in self._set or self._set[slot] == self._set.get(weak)
+
     def note(self, slot: str) -> None:
         """It has set this slot."""
         self._set[slot] = [self._writer, *self._position]

@@ -43,7 +43,8 @@ def apply_changes(row: Row, changes: Sequence[RunChange]) -> None:
     refused = [field for field in fields if _has_outgrown(field, before[field], row[field])]
     if refused:
         row["heard"]["set"] = _of(slots, refused) | _of(
-            row["heard"]["set"], _MAX_BYTES.keys() - refused | {"state", "default_name"}
+            row["heard"]["set"],
+            _MAX_BYTES.keys() - refused | {"state", "rank_state", "default_name"},
         )
         row.update({field: before[field] for field in refused})
         row["info"][TOO_LARGE] = sorted({*row["info"].get(TOO_LARGE, ()), *refused})

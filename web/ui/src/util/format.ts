@@ -106,3 +106,10 @@ function formatExact(value: number): string {
   if (Object.is(value, -0)) return "−0";
   return minus(String(value).replace("e+", "e"));
 }
+
+/** From this rank on, lanes hold the system metrics of a node, by a rank on it. */
+const SYSTEM_RANK = 2 ** 30;
+
+export function rankName(rank: number): string {
+  return `rank ${rank >= SYSTEM_RANK ? rank - SYSTEM_RANK : rank}`;
+}

@@ -8,7 +8,7 @@ import { windowAround } from "../../charts/window";
 import { hover } from "../../state/hover";
 import { usePage } from "../../state/page";
 import { useStore } from "../../state/store";
-import { formatMeasured, formatStep } from "../../util/format";
+import { formatMeasured, formatStep, rankName } from "../../util/format";
 
 const ROWS = 12;
 const GAP_PX = 16;
@@ -81,7 +81,7 @@ function Row({ reading, isHighlighted }: { reading: Reading; isHighlighted: bool
           <circle cx="4" cy="4" r="4" fill={colours.get(id)} />
         </svg>
       </td>
-      <td className="tooltip-name">{rank === null ? name : `${name} · rank ${rank}`}</td>
+      <td className="tooltip-name">{rank === null ? name : `${name} · ${rankName(rank)}`}</td>
       <td className="tooltip-value">{formatMeasured(line)}</td>
       {!Object.is(line, mean) && <td className="tooltip-band">({formatMeasured(mean)})</td>}
       {std !== null && <td className="tooltip-band">{std > 0 && `± ${formatMeasured(std)}`}</td>}

@@ -1,0 +1,1 @@
+"""W&B's `sdk`, as far as annotations and checks of types in scripts use it."""

@@ -1,0 +1,1 @@
+"""Gradients and parameters of PyTorch models: `watch` and `unwatch`."""
