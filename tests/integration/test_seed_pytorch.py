@@ -77,7 +77,8 @@ def test_the_pytorch_script_runs_as_written(tmp_path: Path) -> None:
             assert keys["loss"]["last"] < 1.0
             norms = {name for name in keys if name.startswith("grad_norm/")}
             assert norms == {
-                f"grad_norm/{name}" for name in ("0.weight", "0.bias", "2.weight", "2.bias", "total")
+                f"grad_norm/{name}"
+                for name in ("0.weight", "0.bias", "2.weight", "2.bias", "total")
             }
             histograms = up.get(f"{address}/media?key=gradients/0.weight")
             assert histograms
