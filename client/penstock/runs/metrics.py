@@ -48,9 +48,9 @@ class AlertPace:
 
 
 def _seconds(duration: Any) -> float:
-    seconds = getattr(duration, "total_seconds", None)
     try:
-        found = float(seconds() if seconds is not None else duration or 0)
-    except (TypeError, ValueError, OverflowError):
+        given = duration.total_seconds() if hasattr(duration, "total_seconds") else duration
+        found = 0.0 if given is None else float(given)
+    except Exception:  # the seam to objects of the user's
         return _WAIT_S
     return found if found > 0 else _WAIT_S

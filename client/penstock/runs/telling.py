@@ -57,7 +57,9 @@ class Telling(Described):
         title = text_of(self._slow_path, "alert.title", title) or ""
         if self._alert_pace.lets_through(title, wait_duration):
             now_us = time.time_ns() // 1_000
-            level = level.value if isinstance(level, AlertLevel) else level or "INFO"
+            if isinstance(level, AlertLevel):
+                level = level.value
+            level = "INFO" if level is None else level  # not `or`: its truth may be anything
             self._recorder.say("alert", title=title, text=text, level=level, time=now_us)
 
     def watch(
