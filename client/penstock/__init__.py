@@ -153,13 +153,18 @@ def watch(
     idx: int | None = None,
     log_graph: bool = False,
 ) -> None:
-    """Record the gradients and parameters of models with the current run."""
-    _active("watch").watch(models, criterion, log, log_freq, idx, log_graph)
+    """Record norms and histograms of the gradients, parameters or both (`log="all"`) of PyTorch models with the
+    current run, every `log_freq` batches; see `penstock.watching.watch.watch`."""
+    from penstock.watching.watch import watch as start
+
+    start(run, models, criterion, log, log_freq, idx, log_graph)
 
 
 def unwatch(models: Any = None) -> None:
     """Undo `watch` for these models, or all."""
-    _active("unwatch").unwatch(models)
+    from penstock.watching.watch import unwatch as stop
+
+    stop(run, models)
 
 
 def mark_preempting() -> None:

@@ -15,6 +15,9 @@ from penstock.runs.launch import is_shipper_running
 
 __all__ = ["Scripts"]
 
+_NOT_INHERITED = ("WANDB_", "PENSTOCK_", "PYTHONUNBUFFERED")
+"""Buffers change the order in which Python and C print."""
+
 
 class Scripts:
     """Runs scripts with a root of their own, and ends the shipper they started."""
@@ -22,7 +25,7 @@ class Scripts:
     def __init__(self, root: Path, url: str) -> None:
         self.root = root
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PENSTOCK_"))},
+            **{k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)},
             "PENSTOCK_CONSOLE": "off",
             "PENSTOCK_FACTS": "off",
             "PENSTOCK_DIR": str(root),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from penstock.notices import NOTICES
 from penstock.runs.system_metrics import observe_system
 from penstock.runs.tapped import tap_into
 
@@ -47,6 +48,8 @@ class Observers:
         for name, attach in _KINDS:
             try:
                 observer = attach(run)
+            except OSError as error:  # no room for a process, a thread or a file
+                NOTICES.warn(f"observe {name}", f"{name} is not recorded: {error!r}")
             except Exception as error:  # the seam: training continues in any case
                 self._fault(name, error)
             else:
