@@ -359,6 +359,7 @@ def test_a_full_disk_costs_output_and_not_the_training(printing: Printing) -> No
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     wait_until(lambda: printing.ledger.points() == {("a", 0): 1.0})
+    printing.wait_for("0")
     assert printing.texts()[0] == "0"
 
 

@@ -48,8 +48,8 @@ class Printing:
         """What a terminal of 40 × 133 shows; each prompt among `answers` gets its answer."""
         pid, fd = pty.fork()
         if pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 133, 0, 0))
             os.execve(sys.executable, [sys.executable, "-c", code], self.environment)  # noqa: S606
-        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 133, 0, 0))
         shown, left, deadline = b"", list(answers), time.monotonic() + _LIMIT_S
         while time.monotonic() < deadline:
             if not select.select([fd], [], [], 1.0)[0]:
