@@ -23,7 +23,7 @@ def test_a_script_for_wandb(scripts: Scripts, ledger: Ledger) -> None:
 import argparse
 import penstock as wandb
 arguments = argparse.Namespace(lr=0.1, model={"depth": 3})
-run = wandb.init(project="p", name="first", config=arguments, tags=["a"], allow_val_change=True,
+run = wandb.init(project="p", name="first", config=arguments, tags=["a"], monitor_gym=True,
                  settings=wandb.Settings(start_method="thread"))
 assert wandb.run is run and wandb.config.lr == 0.1 and wandb.config["model"]["depth"] == 3
 wandb.config.update({"batch": 64}, allow_val_change=True)
@@ -48,7 +48,7 @@ assert wandb.run is None
     assert ledger.records("define_metric")[0]["name"] == "loss"
     assert ledger.records("alert")[0]["title"] == "done"
     assert "is stored" in said
-    assert said.count("allow_val_change") == 1
+    assert said.count("monitor_gym") == 1
     assert "good" not in said
 
 

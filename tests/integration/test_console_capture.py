@@ -108,7 +108,7 @@ print("end")
 """,
         answers=[(b"name? ", b"someone\n")],
     )
-    assert b"True True True os.terminal_size(columns=133, lines=40)" in shown
+    assert b"True True True os.terminal_size(columns=133, lines=40)" in shown, shown[:300]
     assert b"\x1b[31mred\x1b[0m someone\r\n" in shown
     assert b"\r99 of 100\r100 of 100\r\nend\r\n" in shown
     printing.wait_for("end")

@@ -15,8 +15,8 @@ from penstock.runs.launch import is_shipper_running
 
 __all__ = ["Scripts"]
 
-_NOT_INHERITED = ("WANDB_", "PENSTOCK_", "PYTHONUNBUFFERED")
-"""Buffers change the order in which Python and C print."""
+_NOT_INHERITED = ("WANDB_", "PENSTOCK_", "PYTHONUNBUFFERED", "COLUMNS", "LINES")
+"""Buffers change the order in which Python and C print; a size in variables hides that of the terminal."""
 
 
 class Scripts:
