@@ -149,8 +149,11 @@ def prometheus_sees_everything(project: ComposeProject) -> None:
     assert len(expressions) > 40
     for expression in expressions:
         ask(f"query?query={quote(expression)}")  # 400 if it is no query
-    queued = ask("query?query=sum(penstock_ingest_points_total)")["result"]
-    assert float(queued[0]["value"][1]) >= 2 * ROWS
+
+    def queued_points() -> float:
+        return float(ask("query?query=sum(penstock_ingest_points_total)")["result"][0]["value"][1])
+
+    wait_until(lambda: queued_points() >= 2 * ROWS, 60)  # once Prometheus has asked again
 
 
 def dashboard_expressions() -> list[str]:

@@ -69,13 +69,13 @@ async def outlast(
     row: Callable[[str], None],
 ) -> None:
     """Commits fail until nobody's batches are taken any more; mended, all is well by itself."""
-    before = await errors_of(socket)
+    before, backlog = await errors_of(socket), await stack.backlog()
 
     async def fails() -> bool:
         return await errors_of(socket) > before + 2
 
     await eventually(fails, 60)
-    committed, backlog = load.generated.committed, await stack.backlog()
+    committed = load.generated.committed
     await load.until("refused", 60)
     assert await stack.backlog() > backlog
     assert load.generated.committed == committed

@@ -53,6 +53,9 @@ STAND_INS = {
     "# and: penstock down --data /srv/penstock": "&& penstock down --data second",
     "--host 0.0.0.0": "--host 0.0.0.0 --port PORT_2 --data open --detach",
     "--gateways 2 --workers 2": "--gateways 2 --workers 2 --port PORT_3 --data proxied --detach",
+    # tests/deploy tries the files that these name.
+    "docker compose -f": ": docker compose -f",
+    "helm install": ": helm install",
     "login --host http://tracker:8080": "login --key - --host http://127.0.0.1:PORT_2 <open/api_key",
 }  # fmt: skip
 

@@ -158,8 +158,8 @@ class Job:
         enough = len(self.noted()) + more
 
         def has_enough() -> bool:
-            last = self.node.containers[-1]
-            assert last.process.poll() is None, last.said()
+            running = [each for each in self.node.containers if each.process.poll() is None]
+            assert running, self.node.containers[-1].said()
             return len(self.noted()) >= enough
 
         wait_until(has_enough, PATIENCE_S)
