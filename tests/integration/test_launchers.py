@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 
 import pytest
 from support.launched import HEAD, IN_SCRIPT, PLAIN, Launcher, begun, ended, ranks_of, slurm
-from support.ledger import Ledger
+from support.ledger import Ledger, cells
 from support.marks import SMOKE
 from support.scripts import Scripts
 from support.spools import wait_until
@@ -174,12 +174,17 @@ for step in range(first, 4): run.log({{"a": 1.0 + first}}, step=step)
 """
     launcher.together(code, [IN_SCRIPT])
     launcher.together(code, [{**IN_SCRIPT, "SLURM_RESTART_COUNT": "1"}])
-    kinds = {batch.writer: batch.start.kind for batch in ledger.batches()}
-    assert sorted(kinds.values()) == [
-        "",
-        "",
-    ]  # what it logs again takes the place of what was there
-    assert sorted(v for (_, step), v in ledger.points().items() if step >= 2) == [3.0, 3.0]
+    first, second = sorted({(batch.writer_started, batch.writer) for batch in ledger.batches()})
+    by_writer = {
+        writer: [batch for batch in ledger.batches() if batch.writer == writer]
+        for _, writer in (first, second)
+    }
+    # What it logs again takes the place of what was there.
+    assert {batch.start.kind for batches in by_writer.values() for batch in batches} == {""}
+    again = [
+        cell for batch in by_writer[second[1]] for frame in batch.frames for cell in cells(frame)
+    ]
+    assert again == [("a", 2, 3.0), ("a", 3, 3.0)]
 
 
 def test_a_child_of_a_rank_is_not_the_rank(launcher: Launcher, ledger: Ledger) -> None:
