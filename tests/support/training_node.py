@@ -219,7 +219,10 @@ def _run(*command: str) -> None:
 def _plain_environment() -> dict[str, str]:
     kept = ("PATH", "PYTHONPATH")
     return {
-        "PENSTOCK_SYSTEM_METRICS": "off",  # its rows would count among those that are logged
+        # Their rows, lines and spools would count among those of what is logged.
+        "PENSTOCK_SYSTEM_METRICS": "off",
+        "PENSTOCK_CONSOLE": "off",
+        "PENSTOCK_FACTS": "off",
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/",
