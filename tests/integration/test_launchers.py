@@ -319,7 +319,11 @@ def test_torchrun_starts_its_workers_again(launcher: Launcher, ledger: Ledger) -
     code = f"""{HEAD}
 run = begin()
 for step in range(3): run.log({{f"a{{rank}}": 1.0}})
-if rank == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0": os.kill(os.getpid(), 9)
+other = os.path.join(os.environ["PENSTOCK_DIR"], "rank-0-has-logged")
+if rank == "0": open(other, "w").close()
+if rank == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    while not os.path.exists(other): time.sleep(0.01)
+    os.kill(os.getpid(), 9)
 if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0": time.sleep(60)
 run.finish()
 """
