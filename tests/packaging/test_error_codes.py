@@ -37,8 +37,9 @@ def trees() -> dict[Path, ast.Module]:
 def nodes() -> Iterator[tuple[str, ast.AST]]:
     """Every node with its place."""
     for path, tree in trees().items():
+        name = str(path.relative_to(ROOT))
         for node in ast.walk(tree):
-            yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}", node
+            yield f"{name}:{getattr(node, 'lineno', 0)}", node
 
 
 def is_enum(node: ast.expr) -> bool:
