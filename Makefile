@@ -111,7 +111,7 @@ test: setup ## everything that runs in a few minutes (PROCESSES=3)
 	$(PYTEST) -m "not heavy" $(UNUSED_PLUGINS) -n $(TEST_PROCESSES) --dist loadfile
 
 smoke: setup $(VENV)/.deploy ## a few of the heavy tests, of every suite
-	$(PYTEST) -m smoke -n $(TEST_PROCESSES) --dist loadfile
+	$(PYTEST) -m smoke -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-all: setup $(VENV)/.deploy $(VENV)/.frameworks ## the rest too: browsers, kill -9, long ones (PROCESSES=2)
 	$(PYTEST) $(PARALLEL)

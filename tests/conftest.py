@@ -29,6 +29,7 @@ os.environ |= {"PENSTOCK_CONSOLE": "off", "PENSTOCK_FACTS": "off"}
 _ALL_HEAVY = re.compile(
     r"^pytestmark = (?:(?!\n\n).)*(?:\bheavy\b|\bSMOKE$)", re.MULTILINE | re.DOTALL
 )
+_LONGEST = "test_wheel.py"
 _HEAVY_FOLDER = "wandb"  # its conftest.py marks them
 
 
@@ -47,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # Schemathesis names its tests after the API's operations, but not in their ids.
         if item.parent is not None and not item.nodeid.endswith(item.name):
             item._id = coerce_node_id(f"{item.parent.nodeid}::{item.name}")
+    # The one that takes longest begins first: at the end, all other processes would wait for it.
+    items.sort(key=lambda item: item.path.name != _LONGEST)
     twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"several tests are called {twice[0]}")

@@ -84,15 +84,16 @@ def test_dead_letters_are_stored_after_one_command(upgraded: Upgraded) -> None:
     assert "p0" in upgraded.dead("list")
     upgraded.dead("replay", "--all")
 
-    def is_whole() -> bool:
-        return all(
-            upgraded.run("poison", name)["config"].get(f"classes{number}")
-            == [number] * upgraded.expected["long_list"]
-            for name, count in upgraded.expected["poison"].items()
-            for number in range(count)
-        )
+    def is_whole(name: str) -> bool:
+        config = upgraded.run("poison", name)["config"]
+        classes = [
+            config.get(f"classes{number}") for number in range(upgraded.expected["poison"][name])
+        ]
+        length = upgraded.expected["long_list"]
+        return classes == [[number] * length for number in range(len(classes))]
 
-    wait_until(is_whole, 60)
+    for name in upgraded.expected["poison"]:
+        wait_until(lambda name=name: is_whole(name), 60)  # type: ignore[misc]
     assert "local/" not in upgraded.dead("list")
 
 
