@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.marks import first_of
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 TIMEOUT_S = 240.0
@@ -61,7 +60,9 @@ dist.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("kind", first_of("ddp", "fsdp2", "fsdp", "fsdp original"))
+@pytest.mark.parametrize(
+    "kind", [pytest.param("ddp", marks=pytest.mark.smoke), "fsdp2", "fsdp", "fsdp original"]
+)
 def test_distributed_models(tmp_path: Path, kind: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
